@@ -1,0 +1,70 @@
+"""The container image, the GPU and the other settings that are made when the workflow is registered.
+
+They are read from the environment of whoever registers. A container that registers in its turn
+(the dynamic task does, for the grid) has to come to the same values: `REGISTRATION` hands them on.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from flytekit import ImageSpec, Resources
+from flytekit.extras import accelerators
+
+REQUIREMENTS = "requirements.txt"
+ACCELERATORS = {
+    name: getattr(accelerators, name)
+    for name in ("A10G", "A100", "A100_80GB", "H100", "H200", "L4", "L40S", "T4", "V100")
+}
+
+
+def _pins_digest() -> str:
+    """A short hash of requirements.txt; a container, which may lack the file, is told it."""
+    handed_on = os.environ.get("LIGER_BENCHMARK_PINS")
+    if handed_on:
+        return handed_on
+    content = (Path(__file__).parent / REQUIREMENTS).read_bytes()
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _gpu_kind() -> str:
+    kind = os.environ.get("LIGER_BENCHMARK_GPU", "A100").upper().replace("-", "_")
+    if kind not in ACCELERATORS:
+        raise SystemExit(
+            f"LIGER_BENCHMARK_GPU: {kind!r} is not one of {', '.join(sorted(ACCELERATORS))}"
+        )
+    return kind
+
+
+GPU_KIND = _gpu_kind()
+GPU = ACCELERATORS[GPU_KIND]
+PINS_DIGEST = _pins_digest()
+REGISTRY = os.environ.get("LIGER_BENCHMARK_REGISTRY", "")
+WANDB_PROJECT = os.environ.get("WANDB_PROJECT", "liger-kernel-finetuning")
+WANDB_ENTITY = os.environ.get("WANDB_ENTITY", "")
+# A pod whose secret does not exist never starts: name only the secrets that the cluster has.
+SECRETS = os.environ.get("LIGER_BENCHMARK_SECRETS", "wandb_api_key").split()
+
+REGISTRATION = {
+    "LIGER_BENCHMARK_GPU": GPU_KIND,
+    "LIGER_BENCHMARK_PINS": PINS_DIGEST,
+    "LIGER_BENCHMARK_REGISTRY": REGISTRY,
+    "LIGER_BENCHMARK_SECRETS": " ".join(SECRETS),
+    "WANDB_PROJECT": WANDB_PROJECT,
+    "WANDB_ENTITY": WANDB_ENTITY,
+}
+
+image = ImageSpec(
+    name="liger-kernel-finetuning",
+    registry=REGISTRY or None,
+    python_version="3.11",
+    # A relative path: a container, where the file lies elsewhere or nowhere, must come to the
+    # same image.
+    requirements=REQUIREMENTS,
+    # Triton compiles its kernels' launcher with the C compiler it finds at run time.
+    apt_packages=["build-essential"],
+)
+
+GPU_LIMITS = Resources(cpu="12", mem="24Gi", gpu="1")
+DOWNLOAD_LIMITS = Resources(cpu="2", mem="8Gi")
+ANALYSIS_LIMITS = Resources(cpu="2", mem="2Gi")

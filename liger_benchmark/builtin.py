@@ -1,0 +1,137 @@
+"""Models and data that need no network: generated, the same on every machine.
+
+Speed and memory depend on a model's shape, not on the values of its weights; and on the length of
+the texts, not on their wit.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+N_INSTRUCTIONS = 512
+SEED = 20241105
+
+# Phi-3-mini-4k-instruct's own config.json, less what only generation reads.
+PHI3_MINI: dict[str, Any] = {
+    "architectures": ["Phi3ForCausalLM"],
+    "model_type": "phi3",
+    "vocab_size": 32064,
+    "hidden_size": 3072,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "hidden_act": "silu",
+    "max_position_embeddings": 4096,
+    "original_max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "sliding_window": 2047,
+    "attention_dropout": 0.0,
+    "embd_pdrop": 0.0,
+    "resid_pdrop": 0.0,
+    "initializer_range": 0.02,
+    "tie_word_embeddings": False,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 2,
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "phi3-mini": PHI3_MINI,
+    # The same architecture, small enough for Triton's interpreter.
+    "phi3-tiny": PHI3_MINI
+    | {
+        "vocab_size": 512,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 512,
+        "original_max_position_embeddings": 512,
+    },
+}
+DATASETS = ("instructions",)
+# Small enough for both models; the rest of phi3-mini's vocabulary stays unused.
+TOKENIZER_VOCABULARY = 512
+
+PREAMBLE = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request."
+)
+_NOUNS = (
+    "river bridge garden engine letter market window harvest teacher compass orchard library "
+    "kitchen lantern village railway painting notebook mountain harbour"
+).split()
+_ADJECTIVES = "quiet broad early patient narrow bright honest careful distant simple".split()
+_VERBS = "carries follows measures repairs describes remembers crosses collects opens joins".split()
+_REASONS = (
+    "because the work has to be finished before winter",
+    "so that nobody is kept waiting at the gate",
+    "although the road is longer than it looks",
+    "since the old one could no longer be trusted",
+    "and every visitor asks how it was done",
+)
+
+
+def write_model(name: str, folder: Path) -> None:
+    """Write `config.json` and a tokenizer, and no weights, for the built-in model `name`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(MODELS[name], indent=2) + "\n", encoding="utf-8")
+    _train_tokenizer().save_pretrained(folder)
+
+
+def instructions() -> list[dict[str, str]]:
+    """`N_INSTRUCTIONS` rows in Alpaca's columns: instruction, input, output, text."""
+    draw = random.Random(SEED)
+    return [_instruction(draw) for _ in range(N_INSTRUCTIONS)]
+
+
+def _instruction(draw: random.Random) -> dict[str, str]:
+    noun, other = draw.sample(_NOUNS, 2)
+    adjective = draw.choice(_ADJECTIVES)
+    n_sentences = draw.randint(1, 8)
+    instruction = draw.choice(
+        (
+            f"Write {n_sentences} sentences about a {adjective} {noun} and a {other}.",
+            f"Explain in {n_sentences} sentences why the {adjective} {noun} matters to the {other}.",
+            f"Describe how a {noun} differs from a {adjective} {other}, in {n_sentences} sentences.",
+        )
+    )
+    output = " ".join(_sentence(draw, noun, other) for _ in range(n_sentences))
+    text = f"{PREAMBLE}\n\n### Instruction:\n{instruction}\n\n### Response:\n{output}"
+    return {"instruction": instruction, "input": "", "output": output, "text": text}
+
+
+def _sentence(draw: random.Random, noun: str, other: str) -> str:
+    first, second = draw.choice(((noun, other), (other, noun)))
+    return (
+        f"The {draw.choice(_ADJECTIVES)} {first} {draw.choice(_VERBS)} the "
+        f"{draw.choice(_ADJECTIVES)} {second} {draw.choice(_REASONS)}."
+    )
+
+
+def _train_tokenizer() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=TOKENIZER_VOCABULARY,
+        special_tokens=["<unk>", "<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((row["text"] for row in instructions()), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="</s>",
+    )

@@ -1,0 +1,82 @@
+"""Run Liger's Triton kernels on a CPU, through Triton's interpreter.
+
+The interpreter executes the kernels' own code with NumPy, one program at a time: slow, but the
+real thing, so that a laptop can show that both arms compute the same. Two gaps are bridged:
+
+* Triton's compiler turns a Python float argument into an fp32 scalar, on which a kernel may call
+  `.to(...)`; the interpreter passes the bare float on. Here it is wrapped as the compiler would.
+* libdevice is NVIDIA's maths library; the interpreter has none of it. Liger takes `rsqrt` from
+  there, and Triton's own `rsqrt` is the same function.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+
+class InterpreterUnsupported(RuntimeError):
+    """Liger cannot be run on a CPU as asked. The message is one line."""
+
+
+def enable() -> None:
+    """Make Triton interpret its kernels in this process, and Liger run under it.
+
+    Must be called before triton is imported: whether a kernel is compiled or interpreted is
+    settled when it is defined.
+
+    Raises:
+        InterpreterUnsupported: if triton was imported before, for compilation.
+    """
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        if "triton" in sys.modules:
+            raise InterpreterUnsupported(
+                "triton was imported before TRITON_INTERPRET=1 was set; set it in the environment"
+            )
+        os.environ["TRITON_INTERPRET"] = "1"
+    _wrap_float_arguments()
+    _map_libdevice()
+
+
+def _wrap_float_arguments() -> None:
+    import numpy as np
+    import triton.language as tl
+    from triton.runtime import interpreter
+
+    convert = interpreter._implicit_cvt
+    if getattr(convert, "wraps_floats", False):
+        return
+
+    def convert_floats_too(argument: Any) -> Any:
+        if isinstance(argument, float):
+            handle = interpreter.TensorHandle(np.array([argument], dtype=np.float32), tl.float32)
+            return tl.tensor(handle, tl.float32)
+        return convert(argument)
+
+    convert_floats_too.wraps_floats = True  # type: ignore[attr-defined]
+    interpreter._implicit_cvt = convert_floats_too
+
+
+def _map_libdevice() -> None:
+    import triton.language as tl
+    from triton.language.extra import libdevice
+
+    def rsqrt(x: Any) -> Any:
+        # Looked up at each call: the interpreter swaps tl.math's functions while a kernel runs.
+        return tl.math.rsqrt(x)
+
+    libdevice.rsqrt = rsqrt
+
+
+def check_precision(bf16: bool) -> None:
+    """Refuse bf16, in which the interpreter returns losses of 0.0 without a word.
+
+    Raises:
+        InterpreterUnsupported: if `bf16` is true.
+    """
+    if bf16:
+        raise InterpreterUnsupported(
+            "training_args.bf16: true needs a GPU; Triton's interpreter, which runs Liger on a "
+            "CPU, gives wrong numbers in bf16: set bf16: false"
+        )

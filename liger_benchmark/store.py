@@ -1,0 +1,115 @@
+"""Finished runs on this machine, found again by all that could have changed them.
+
+A grid that was interrupted re-runs only what is missing, and a failure is tried again. On a
+cluster this is Flyte's cache; a local map task bypasses it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.environment import package_versions, visible_gpu
+from liger_benchmark.folders import fresh_folder
+from liger_benchmark.runs import (
+    FAILED,
+    HISTORY_FILE,
+    RECORD_FILE,
+    Run,
+    UnreadableRun,
+    read_run,
+    write_run,
+)
+from liger_benchmark.sources import fingerprint
+
+MODEL_FOLDER = "model"
+
+# The modules that decide what a run measures. A change to any other leaves results as they are.
+TRAINING_MODULES = (
+    "arguments",
+    "builtin",
+    "dataset",
+    "efficiency",
+    "environment",
+    "folders",
+    "isolation",
+    "liger_on_cpu",
+    "model",
+    "runs",
+    "sources",
+    "training",
+)
+
+
+def code_digest() -> str:
+    """A hash of the source code of the modules that decide what a run measures."""
+    digest = hashlib.sha256()
+    for name in TRAINING_MODULES:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def run_folder(
+    root: Path, arguments: TrainingArguments, dataset_folder: Path, model_folder: Path
+) -> Path:
+    """The folder for a run: its name tells the condition, its key what else could change it.
+
+    The key covers every training argument, the model's and the dataset's files, the code, the
+    installed versions and the GPU.
+    """
+    # The tracker changes nothing about a run; its figures can be had again without it.
+    settings = dataclasses.asdict(arguments) | {"report_to": ""}
+    key = _digest(
+        settings,
+        fingerprint(dataset_folder),
+        fingerprint(model_folder),
+        code_digest(),
+        package_versions(),
+        visible_gpu(),
+    )
+    return root / "runs" / f"{arguments.slug}-{key}"
+
+
+def failure_folder(root: Path, arguments: TrainingArguments) -> Path:
+    """Where the reason of a condition's last failure is kept."""
+    return root / "failed" / f"{arguments.slug}-{_digest(dataclasses.asdict(arguments))}"
+
+
+def experiment_folder(root: Path, grid: list[TrainingArguments]) -> Path:
+    """The folder of a grid's report: the same for the same grid."""
+    key = _digest([dataclasses.asdict(arguments) for arguments in grid])
+    return root / "results" / f"{grid[0].slug.split('-bs-')[0]}-{key}"
+
+
+def finished(folder: Path) -> Run | None:
+    """The run that `folder` holds, or None if it has to run (again)."""
+    try:
+        run = read_run(folder)
+    except UnreadableRun:
+        return None
+    return None if run.outcome == FAILED else run
+
+
+def run_and_keep(folder: Path, train: Callable[[Path], Run]) -> Run:
+    """Call `train(output_folder)` and keep the run it returns, with what it wrote, in `folder`."""
+    with fresh_folder(folder) as partial:
+        run = train(partial / MODEL_FOLDER)
+        (partial / MODEL_FOLDER).mkdir(exist_ok=True)
+        write_run(partial, run)
+    return run
+
+
+def copy_run(history: Path, record: Path, folder: Path) -> None:
+    """Copy a run's two files into `folder`, the record last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(history, folder / HISTORY_FILE)
+    shutil.copyfile(record, folder / RECORD_FILE)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,285 @@
+"""What does Liger Kernel do for the fine-tuning of your model? The blog's experiment on Flyte.
+
+    pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file smoke_inputs.yaml
+    union run --remote liger_kernel_finetuning.py benchmarking_experiment --inputs-file phi3_inputs.yaml
+
+Two downloads, a grid of batch sizes with and without Liger mapped over one training task, and an
+analysis with its Deck. What happens inside a task is `liger_benchmark`'s.
+"""
+
+import copy
+import os
+import sys
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Optional
+
+import pandas as pd
+import wandb
+from flytekit import Deck, Secret, current_context, dynamic, map_task, task, workflow
+from flytekit.configuration.plugin import get_plugin
+from flytekit.core.context_manager import FlyteContextManager
+from flytekit.types.directory import FlyteDirectory
+from flytekit.types.file import FlyteFile
+from flytekitplugins.wandb import wandb_init
+
+import command_line
+from image_spec import (
+    ANALYSIS_LIMITS,
+    DOWNLOAD_LIMITS,
+    GPU,
+    GPU_KIND,
+    GPU_LIMITS,
+    PINS_DIGEST,
+    REGISTRATION,
+    SECRETS,
+    WANDB_ENTITY,
+    WANDB_PROJECT,
+    image,
+)
+from liger_benchmark import report, sources, store, terminal
+from liger_benchmark.analysis import analyse
+from liger_benchmark.arguments import ExperimentArguments, TrainingArguments, expand_grid
+from liger_benchmark.isolation import ChildFailed
+from liger_benchmark.progress import Progress, describe
+from liger_benchmark.runs import FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run, write_run
+from liger_benchmark.training import run_condition
+
+command_line.prepare(sys.argv)
+
+BUILD = Path(__file__).resolve().parent / "build"
+# A result is used again only for the same training code, the same pins and the same kind of GPU.
+DOWNLOAD_VERSION = f"1-{PINS_DIGEST}"
+TRAINING_VERSION = f"{store.code_digest()}-{PINS_DIGEST}-{GPU_KIND}"
+
+# Plain Flyte wants a secret's group (in Kubernetes, the secret's own name); Union has none.
+GROUP = "liger-benchmark" if get_plugin().secret_requires_group() else None
+WANDB_SECRET = Secret(key="wandb_api_key", group=GROUP)
+HF_SECRET = Secret(key="hf_token", group=GROUP)
+
+progress = Progress()
+
+
+@dataclass
+class TrainingResult:
+    """What a training run leaves: `outcome` is `completed` or `out_of_memory`."""
+
+    model_dir: FlyteDirectory
+    training_history: FlyteFile
+    training_args: TrainingArguments
+    outcome: str
+    record: FlyteFile
+
+
+@task(
+    container_image=image,
+    limits=DOWNLOAD_LIMITS,
+    cache=True,
+    cache_version=DOWNLOAD_VERSION,
+    environment=REGISTRATION,
+    secret_requests=[HF_SECRET] if HF_SECRET.key in SECRETS else [],
+)
+def download_dataset(dataset_name: str) -> FlyteDirectory:
+    """Fetch the dataset's training split: from the Hub, a folder, or `builtin:instructions`."""
+    with_hub_token()
+    folder = storage() / "sources" / "dataset" / sources.folder_name(dataset_name)
+    return FlyteDirectory(str(sources.fetch_dataset(dataset_name, folder)))
+
+
+@task(
+    container_image=image,
+    limits=DOWNLOAD_LIMITS,
+    cache=True,
+    cache_version=DOWNLOAD_VERSION,
+    environment=REGISTRATION,
+    secret_requests=[HF_SECRET] if HF_SECRET.key in SECRETS else [],
+)
+def download_model(model_name: str) -> FlyteDirectory:
+    """Fetch the model: from the Hub, a folder, or `builtin:phi3-mini` (an architecture)."""
+    with_hub_token()
+    folder = storage() / "sources" / "model" / sources.folder_name(model_name)
+    return FlyteDirectory(str(sources.fetch_model(model_name, folder)))
+
+
+class track_with_wandb(wandb_init):
+    """`wandb_init` for the conditions that ask for it: a named run each, closed however it ends."""
+
+    def execute(self, training_args: TrainingArguments, **kwargs: Any) -> Any:
+        if training_args.report_to != "wandb":
+            return self.task_function(training_args=training_args, **kwargs)
+        named = copy.copy(self)
+        named.init_kwargs = {
+            **self.init_kwargs,
+            "name": training_args.condition,
+            "group": current_context().execution_id.name,
+            "config": asdict(training_args),
+        }
+        try:
+            return wandb_init.execute(named, training_args=training_args, **kwargs)
+        except BaseException:
+            wandb.finish(exit_code=1)
+            raise
+
+
+@task(
+    container_image=image,
+    limits=GPU_LIMITS,
+    accelerator=GPU,
+    cache=True,
+    cache_version=TRAINING_VERSION,
+    environment=REGISTRATION,
+    secret_requests=[WANDB_SECRET] if WANDB_SECRET.key in SECRETS else [],
+)
+@track_with_wandb(project=WANDB_PROJECT, entity=WANDB_ENTITY, secret=WANDB_SECRET)
+def train_model(
+    training_args: TrainingArguments,
+    dataset_cache_dir: FlyteDirectory,
+    model_cache_dir: FlyteDirectory,
+) -> TrainingResult:
+    """Train one condition of the grid with trl's SFTTrainer, in a process of its own."""
+    dataset_folder, model_folder = (
+        Path(directory.download()) for directory in (dataset_cache_dir, model_cache_dir)
+    )
+    folder = store.run_folder(storage(), training_args, dataset_folder, model_folder)
+    progress.condition_begins(training_args.condition)
+    run = store.finished(folder)
+    reused = run is not None
+    if run is None:
+        try:
+            run = store.run_and_keep(
+                folder,
+                partial(run_condition, training_args, dataset_folder, model_folder, on_row=log_row),
+            )
+        except ChildFailed as error:
+            progress.condition_ends(f"failed: {error.summary}")
+            write_run(
+                store.failure_folder(storage(), training_args),
+                Run(training_args, FAILED, record={"error": error.error}),
+            )
+            raise
+    progress.condition_ends(describe(run) + (" (kept from an earlier run)" if reused else ""), reused)
+    return TrainingResult(
+        model_dir=FlyteDirectory(str(folder / store.MODEL_FOLDER)),
+        training_history=FlyteFile(str(folder / HISTORY_FILE)),
+        training_args=training_args,
+        outcome=run.outcome,
+        record=FlyteFile(str(folder / RECORD_FILE)),
+    )
+
+
+@task(container_image=image, environment=REGISTRATION)
+def prepare_experiment_args(
+    experiment_args: ExperimentArguments,
+    training_args: TrainingArguments,
+    n_runs: int,
+) -> list[TrainingArguments]:
+    """The full grid of conditions, repeats outermost so that the arms take turns."""
+    return expand_grid(experiment_args, training_args, n_runs)
+
+
+@dynamic(
+    container_image=image,
+    cache=True,
+    cache_version=TRAINING_VERSION,
+    environment=REGISTRATION,
+)
+def run_cached_training_benchmark(
+    training_args_list: list[TrainingArguments],
+    dataset_cache_dir: FlyteDirectory,
+    model_cache_dir: FlyteDirectory,
+    attempt: int = 1,
+) -> list[Optional[TrainingResult]]:
+    """Map the training task over the grid; a condition that fails leaves None in its place.
+
+    The list is cached with its Nones. A higher `attempt` is another key for it and none for the
+    sub-tasks, so that just those that failed run again.
+    """
+    progress.begin(len(training_args_list))
+    partial_train_model = partial(
+        train_model,
+        dataset_cache_dir=dataset_cache_dir,
+        model_cache_dir=model_cache_dir,
+    )
+    return map_task(partial_train_model, concurrency=4, min_success_ratio=0.1)(
+        training_args=training_args_list
+    )
+
+
+@task(
+    container_image=image,
+    limits=ANALYSIS_LIMITS,
+    environment=REGISTRATION,
+    enable_deck=True,
+    deck_fields=(),
+)
+def analyze_results(
+    results: list[Optional[TrainingResult]],
+    training_args_list: list[TrainingArguments],
+) -> pd.DataFrame:
+    """Compare the arms, show it as Decks, and write the same as a page. One row a condition."""
+    folder = store.experiment_folder(storage(), training_args_list)
+    for training_args, result in zip(training_args_list, results, strict=True):
+        collect(training_args, result, folder / "runs" / training_args.slug)
+    analysis = analyse([read_run(path) for path in sorted((folder / "runs").iterdir())])
+    for name, html in report.decks(analysis).items():
+        Deck(name, html)
+    page = report.write(analysis, folder)
+    terminal.print_summary(analysis, page)
+    return analysis.runs_table
+
+
+@workflow
+def benchmarking_experiment(
+    experiment_args: ExperimentArguments = ExperimentArguments(),
+    training_args: TrainingArguments = TrainingArguments(),
+    n_runs: int = 3,
+    attempt: int = 1,
+) -> tuple[list[Optional[TrainingResult]], pd.DataFrame]:
+    """Run every condition `n_runs` times and compare Liger with plain transformers."""
+    dataset_cache_dir = download_dataset(dataset_name=training_args.dataset_name)
+    model_cache_dir = download_model(model_name=training_args.model_name)
+    training_args_list = prepare_experiment_args(
+        experiment_args=experiment_args, training_args=training_args, n_runs=n_runs
+    )
+    results = run_cached_training_benchmark(
+        training_args_list=training_args_list,
+        dataset_cache_dir=dataset_cache_dir,
+        model_cache_dir=model_cache_dir,
+        attempt=attempt,
+    )
+    analysis = analyze_results(results=results, training_args_list=training_args_list)
+    return results, analysis
+
+
+def storage() -> Path:
+    """Where files go: a local run's under the project, where they last; a pod's into its own."""
+    state = FlyteContextManager.current_context().execution_state
+    if state is not None and state.is_local_execution():
+        return BUILD
+    return Path(current_context().working_directory)
+
+
+def log_row(row: dict[str, Any]) -> None:
+    """Pass a step's figures on to W&B if this condition has a run there."""
+    if wandb.run is not None:
+        wandb.log(row, step=row["step"])
+
+
+def collect(training_args: TrainingArguments, result: Optional[TrainingResult], to: Path) -> None:
+    """Bring one condition's history and record into the experiment's folder."""
+    if result is not None:
+        record = Path(result.record.download())
+        history = Path(result.training_history.download())
+        store.copy_run(history, record, to)
+        return
+    failure = store.failure_folder(storage(), training_args)
+    write_run(to, read_run(failure) if failure.is_dir() else Run(training_args, FAILED))
+
+
+def with_hub_token() -> None:
+    """Give the Hub's client its token, if one was asked for at registration."""
+    if HF_SECRET.key in SECRETS and "HF_TOKEN" not in os.environ:
+        os.environ["HF_TOKEN"] = current_context().secrets.get(
+            group=HF_SECRET.group, key=HF_SECRET.key
+        )

@@ -1,0 +1,238 @@
+"""Fixed synthetic grids for the tests of the analysis and the report.
+
+The numbers follow simple formulas, so that a test can work out by hand what must come out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.runs import COMPLETED, FAILED, OUT_OF_MEMORY, Run
+
+SIZES = (16, 24, 32, 40, 48, 56)
+# Tokens per second of repeat 1, 2 and 3, as factors of the cell's own rate.
+REPEAT_FACTORS = {"vanilla": (1.00, 1.02, 0.99), "Liger": (1.00, 1.01, 1.00)}
+VANILLA_RATE = 12_000.0
+GPU = {
+    "name": "NVIDIA H100 80GB HBM3",
+    "memory_GiB": 79.1,
+    "driver": "575.57.08",
+    "power_limit_W": 700.0,
+    "clocks_start": {"sm_MHz": 1980, "memory_MHz": 2619, "temperature_C": 34},
+    "clocks_end": {"sm_MHz": 1755, "memory_MHz": 2619, "temperature_C": 58},
+    "other_processes": [],
+}
+PACKAGES = {
+    "torch": "2.13.0",
+    "triton": "3.7.1",
+    "transformers": "5.23.0",
+    "trl": "1.14.0",
+    "liger-kernel": "0.8.5",
+    "datasets": "5.2.0",
+}
+
+
+def make_run(
+    arm: str,
+    size: int,
+    repeat: int = 1,
+    *,
+    outcome: str = COMPLETED,
+    rate: float | None = None,
+    memory_mb: float | None = None,
+    steps: int = 40,
+    cpu: bool = False,
+    **arguments: Any,
+) -> Run:
+    """One run; `rate` is its average tokens per second, `memory_mb` its peak memory."""
+    liger = arm == "Liger"
+    settings: dict[str, Any] = {
+        "model_name": "builtin:phi3-mini",
+        "dataset_name": "builtin:instructions",
+        "gpu_memory_limit_gib": None if cpu else 39.0,
+        "bf16": not cpu,
+        "max_steps": steps,
+    } | arguments
+    args = TrainingArguments(
+        use_liger=liger, per_device_train_batch_size=size, run=repeat, **settings
+    )
+    own_rate = VANILLA_RATE * (1 + size / 200) * (1.2 + size / 250 if liger else 1.0)
+    rate = rate or own_rate * REPEAT_FACTORS[arm][(repeat - 1) % 3]
+    memory_mb = memory_mb or (14_000 + size * (430 if liger else 620))
+    history = _history(args, rate, memory_mb, cpu) if outcome == COMPLETED else pd.DataFrame()
+    return Run(args, outcome, history, _record(args, outcome, repeat, cpu))
+
+
+def grid(
+    sizes: tuple[int, ...] = SIZES,
+    repeats: int = 3,
+    arms: tuple[str, ...] = ("Liger", "vanilla"),
+    **settings: Any,
+) -> list[Run]:
+    """Every run of a grid, all completed, in the grid's order."""
+    return [
+        make_run(arm, size, repeat, **settings)
+        for repeat in range(1, repeats + 1)
+        for size in sizes
+        for arm in arms
+    ]
+
+
+def complete() -> list[Run]:
+    """36 runs: vanilla runs out of memory at 48 and 56, everything else completes."""
+    return [_out_of_memory(run) if _is_vanilla_above(run, 40) else run for run in grid()]
+
+
+def with_failures() -> list[Run]:
+    """Two batch sizes; one Liger run crashed, both arms of one repeat gave no result."""
+    runs = grid(sizes=(16, 24))
+    for position, error in (
+        (0, {"type": "RuntimeError", "message": "CUDA error: an illegal memory access\nwas met",
+             "traceback": "Traceback …"}),
+        (5, None),
+        (9, None),
+    ):  # fmt: skip
+        run = runs[position]
+        runs[position] = Run(run.training_args, FAILED, record={"error": error} if error else {})
+    return runs
+
+
+def one_repeat() -> list[Run]:
+    """A grid run once: no interval, no verdict."""
+    return [_out_of_memory(run) if _is_vanilla_above(run, 40) else run for run in grid(repeats=1)]
+
+
+def one_arm() -> list[Run]:
+    """Vanilla alone."""
+    return [
+        _out_of_memory(run) if _is_vanilla_above(run, 40) else run
+        for run in grid(arms=("vanilla",))
+    ]
+
+
+def one_batch_size() -> list[Run]:
+    """Both arms at batch size 16."""
+    return grid(sizes=(16,))
+
+
+def all_failed() -> list[Run]:
+    """Nothing completed: four runs failed, four ran out of memory."""
+    runs = grid(sizes=(16, 56), repeats=2)
+    return [
+        _out_of_memory(run)
+        if run.training_args.per_device_train_batch_size == 56
+        else Run(run.training_args, FAILED)
+        for run in runs
+    ]
+
+
+def on_cpu() -> list[Run]:
+    """A smoke run: Triton's interpreter, fp32, resident set in place of the allocator."""
+    return grid(
+        sizes=(2, 4), repeats=2, steps=6, cpu=True, model_name="builtin:phi3-tiny",
+    )  # fmt: skip
+
+
+ALL = {
+    "complete": complete,
+    "with_failures": with_failures,
+    "one_repeat": one_repeat,
+    "one_arm": one_arm,
+    "one_batch_size": one_batch_size,
+    "all_failed": all_failed,
+    "on_cpu": on_cpu,
+}
+
+
+def _is_vanilla_above(run: Run, size: int) -> bool:
+    return run.training_args.arm == "vanilla" and (
+        run.training_args.per_device_train_batch_size > size
+    )
+
+
+def _out_of_memory(run: Run) -> Run:
+    record = {key: value for key, value in run.record.items() if key != "phases"}
+    record["out_of_memory"] = {
+        "phase": "first step",
+        "step": 1,
+        "requested_MB": 938.0,
+        "allocated_MB": 38_802.5,
+        "reserved_MB": 39_410.0,
+        "message": "CUDA out of memory. Tried to allocate 938.00 MiB.",
+    }
+    record["phases"] = {"process": 0.4, "imports": 0.1, "data": 0.3, "model": 1.9, "teardown": 0.5}
+    return Run(run.training_args, OUT_OF_MEMORY, pd.DataFrame(), record)
+
+
+def _history(args: TrainingArguments, rate: float, memory_mb: float, cpu: bool) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    step_tokens = args.per_device_train_batch_size * args.max_seq_length
+    for step in range(1, args.max_steps + 1):
+        warm = step <= args.n_warmup_steps
+        wobble = 1 + 0.01 * math.sin(1.7 * step + args.run)
+        step_rate = rate * (0.35 if step == 1 else wobble)
+        # The arms differ by 0.2 % in bf16, by far less in fp32, growing over the steps.
+        apart = (2e-3 if args.bf16 else 2e-6) * step / args.max_steps if args.use_liger else 0.0
+        loss = (1.2 + 9.2 * math.exp(-step / 9)) * (1 + 0.02 * math.sin(step)) * (1 + apart)
+        row = {
+            "use_liger": args.use_liger,
+            "per_device_train_batch_size": args.per_device_train_batch_size,
+            "run": args.run,
+            "step": step,
+            "is_warmup": warm,
+            "loss": loss,
+            "grad_norm": 3.1 + math.cos(step),
+            "learning_rate": args.learning_rate * (1 - step / args.max_steps),
+            "num_input_tokens_seen": step * step_tokens,
+            "step_seconds": step_tokens / step_rate,
+            "step_tokens": step_tokens,
+            "step_tokens_per_second": step_rate,
+            "avg_tokens_per_second": math.nan if warm else rate,
+        }
+        total = math.nan if warm else memory_mb
+        if cpu:
+            row |= {"step_peak_resident_set_MB": memory_mb, "total_peak_resident_set_MB": total}
+        else:
+            row |= {
+                "step_peak_memory_allocated_MB": 0.96 * memory_mb,
+                "step_peak_memory_reserved_MB": memory_mb,
+                "total_peak_memory_allocated_MB": 0.96 * total,
+                "total_peak_memory_reserved_MB": total,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _record(args: TrainingArguments, outcome: str, repeat: int, cpu: bool) -> dict[str, Any]:
+    on = args.use_liger
+    parts = {"rms_norm": 65, "swiglu": 32, "rope": 32, "fused_linear_cross_entropy": 1}
+    position = (repeat - 1) * 100 + args.per_device_train_batch_size * 2 + (not on)
+    return {
+        "phases": {
+            "process": 0.4, "imports": 7.5 if position == 32 else 0.1, "data": 0.3, "model": 1.9,
+            "trainer": 0.6, "warmup_steps": 1.2,
+            "steps": round(args.per_device_train_batch_size * 0.38, 2), "teardown": 0.5,
+        },
+        "liger": {**{name: count if on else 0 for name, count in parts.items()}, "parts": parts},
+        "weights": {
+            "origin": "random", "source": args.model_name, "revision": None,
+            "n_parameters": 3_821_079_552, "checksum": "5f0c2a", "dtype": "bfloat16",
+            "attn_implementation": "sdpa",
+        },
+        "dataset": {
+            "origin": "builtin", "source": args.dataset_name, "revision": None,
+            "rows": args.per_device_train_batch_size * args.max_steps,
+            "checksum": f"rows-{args.per_device_train_batch_size}", "padding_fraction": 0.12,
+        },
+        "environment": {
+            "python": "3.11.2", "platform": "Linux-6.1-x86_64", "cpu": "Xeon",
+            "packages": dict(PACKAGES), "gpu": None if cpu else dict(GPU),
+            "triton_interpreter": cpu,
+        },
+        "started_at": f"2026-11-20T10:{position // 60:02d}:{position % 60:02d}+00:00",
+        "wandb_url": f"https://wandb.ai/team/liger/runs/{args.slug}",
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The container image, the GPU and the other settings that are made when the workflow is registered.
+"""The container image, the GPU and what else is settled when the workflow is registered.
 
 They are read from the environment of whoever registers. A container that registers in its turn
 (the dynamic task does, for the grid) has to come to the same values: `REGISTRATION` hands them on.
@@ -6,6 +6,7 @@ They are read from the environment of whoever registers. A container that regist
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 from flytekit import ImageSpec, Resources
@@ -25,6 +26,12 @@ def _pins_digest() -> str:
         return handed_on
     content = (Path(__file__).parent / REQUIREMENTS).read_bytes()
     return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _registration_digest() -> str:
+    """The GPU kind and a short hash of all that a registration hands on to its containers."""
+    settings = "\0".join(f"{key}={value}" for key, value in sorted(REGISTRATION.items()))
+    return f"{GPU_KIND.lower()}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
 
 def _gpu_kind() -> str:
@@ -63,6 +70,12 @@ image = ImageSpec(
     requirements=REQUIREMENTS,
     # Triton compiles its kernels' launcher with the C compiler it finds at run time.
     apt_packages=["build-essential"],
+    # flytekit makes a registration's version out of code and image. Flyte refuses one version with
+    # two contents, so settings that are neither have to show in the image's tag.
+    tag_format=f"{{spec_hash}}-{_registration_digest()}",
+    # Without a registry to push to, nothing but Union's own builder makes an image that a cluster
+    # can pull. Union Serverless uses it anyway; elsewhere flytekit would build for this machine.
+    builder="union" if not REGISTRY and Path(sys.argv[0]).stem == "union" else None,
 )
 
 GPU_LIMITS = Resources(cpu="12", mem="24Gi", gpu="1")

@@ -21,6 +21,8 @@ from typing import Any
 
 import yaml
 
+from liger_benchmark.builtin import DATASETS, MODELS
+
 # The names transformers gives them. Only optimisers that need no package beyond requirements.txt;
 # a test holds both tuples against the installed library.
 OPTIMIZERS = (
@@ -71,12 +73,17 @@ def _fraction(value: float) -> str | None:
     return None if 0 <= value < 1 else "must be 0 or more and less than 1"
 
 
-def _source(value: str) -> str | None:
-    if not value.strip() or value != value.strip():
-        return "must be a Hub id, a folder or builtin:NAME, without blanks around it"
-    if not value.isprintable():
-        return "must not hold control characters"
-    return None
+def _source(builtin_names: typing.Iterable[str]) -> typing.Callable[[str], str | None]:
+    builtins = tuple(f"builtin:{name}" for name in builtin_names)
+
+    def check(value: str) -> str | None:
+        if not value.strip() or value != value.strip():
+            return "must be a Hub id, a folder or builtin:NAME, without blanks around it"
+        if not value.isprintable():
+            return "must not hold control characters"
+        return _one_of(builtins)(value) if value.startswith("builtin:") else None
+
+    return check
 
 
 def _only_one(value: int) -> str | None:
@@ -98,8 +105,8 @@ class TrainingArguments:
         InvalidInput: if a value is of the wrong type or out of range.
     """
 
-    model_name: str = _setting("microsoft/Phi-3-mini-4k-instruct", _source)
-    dataset_name: str = _setting("tatsu-lab/alpaca", _source)
+    model_name: str = _setting("microsoft/Phi-3-mini-4k-instruct", _source(MODELS))
+    dataset_name: str = _setting("tatsu-lab/alpaca", _source(DATASETS))
     use_liger: bool = _setting(False)
     max_seq_length: int = _setting(128, _at_least(1))
     bf16: bool = _setting(True)
@@ -155,7 +162,7 @@ class TrainingArguments:
     @property
     def short_model_name(self) -> str:
         """`phi3-mini` for `builtin:phi3-mini`, the last part of a Hub id or of a folder."""
-        return re.split(r"[:/]", self.model_name.rstrip("/"))[-1]
+        return re.split(r"[:/]", self.model_name.rstrip("/"))[-1][:60]
 
     @property
     def condition(self) -> str:
@@ -194,7 +201,9 @@ class ExperimentArguments:
                 _check_field(TrainingArguments, "experiment_args", f.name, value)
             repeated = next((v for i, v in enumerate(values) if v in values[:i]), None)
             if repeated is not None:
-                raise InvalidInput(f"{key}: {_show(repeated)} is listed twice; list each value once")
+                raise InvalidInput(
+                    f"{key}: {_show(repeated)} is listed twice; list each value once"
+                )
 
     @classmethod
     def from_mapping(cls, mapping: Any) -> ExperimentArguments:
@@ -236,7 +245,9 @@ def expand_grid(
         InvalidInput: if `n_runs` is below 1, or the grid is too large to be meant.
     """
     _check_field(ExperimentInputs, "", "n_runs", n_runs)
-    size = len(experiment_args.use_liger) * len(experiment_args.per_device_train_batch_size) * n_runs
+    size = (
+        len(experiment_args.use_liger) * len(experiment_args.per_device_train_batch_size) * n_runs
+    )
     if size > MAX_GRID:
         raise InvalidInput(
             f"n_runs: {n_runs} makes a grid of {size} runs; at most {MAX_GRID} are allowed"

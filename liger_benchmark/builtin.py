@@ -97,8 +97,8 @@ def _instruction(draw: random.Random) -> dict[str, str]:
     instruction = draw.choice(
         (
             f"Write {n_sentences} sentences about a {adjective} {noun} and a {other}.",
-            f"Explain in {n_sentences} sentences why the {adjective} {noun} matters to the {other}.",
-            f"Describe how a {noun} differs from a {adjective} {other}, in {n_sentences} sentences.",
+            f"Explain in {n_sentences} sentences why the {adjective} {noun} needs the {other}.",
+            f"Describe in {n_sentences} sentences how a {noun} differs from a {adjective} {other}.",
         )
     )
     output = " ".join(_sentence(draw, noun, other) for _ in range(n_sentences))

@@ -45,7 +45,8 @@ def prepare_datasets(
     """
     import datasets
 
-    rows = datasets.load_from_disk(str(dataset_folder))
+    # In memory, or every operation would leave a cache file in the folder that all runs share.
+    rows = datasets.load_from_disk(str(dataset_folder), keep_in_memory=True)
     texts = _usable_texts(rows, arguments.dataset_name)
     split = texts.train_test_split(test_size=TEST_FRACTION, seed=arguments.seed)
     needed = (

@@ -61,7 +61,9 @@ def gpu() -> dict[str, Any] | None:
             "name": _text(nvml.nvmlDeviceGetName(handle)),
             "memory_GiB": round(nvml.nvmlDeviceGetMemoryInfo(handle).total / GIB, 2),
             "driver": _text(nvml.nvmlSystemGetDriverVersion()),
-            "power_limit_W": _or_none(nvml, lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000),
+            "power_limit_W": _or_none(
+                nvml, lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000
+            ),
         }
 
 
@@ -73,7 +75,9 @@ def clocks() -> dict[str, int | None]:
         readings = {
             "sm_MHz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
             "memory_MHz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
-            "temperature_C": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
+            "temperature_C": lambda: nvml.nvmlDeviceGetTemperature(
+                handle, nvml.NVML_TEMPERATURE_GPU
+            ),
         }
         return {key: _or_none(nvml, read) for key, read in readings.items()}
 
@@ -88,7 +92,9 @@ def other_processes() -> list[dict[str, Any]]:
         if handle is None:
             return []
         found = []
-        for process in _or_none(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []:
+        for process in (
+            _or_none(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
+        ):
             name = _or_none(nvml, lambda pid=process.pid: nvml.nvmlSystemGetProcessName(pid))
             used = process.usedGpuMemory
             found.append(

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -191,7 +191,7 @@ def build_trainer(
     import transformers
     import trl
 
-    class BenchmarkTrainer(trl.SFTTrainer):  # type: ignore[misc]
+    class BenchmarkTrainer(trl.SFTTrainer):
         counted_tokens = 0
         padding_tokens = 0
 
@@ -210,7 +210,7 @@ def build_trainer(
             inputs.pop("_prediction_loss_only", None)  # SFTTrainer's note to its own compute_loss
             return transformers.Trainer.compute_loss(self, model, inputs, *args, **kwargs)
 
-    class Callback(EfficiencyCallback, transformers.TrainerCallback):  # type: ignore[misc]
+    class Callback(EfficiencyCallback, transformers.TrainerCallback):
         pass
 
     callback.__class__ = Callback
@@ -220,7 +220,7 @@ def build_trainer(
         train_dataset=train_rows,
         eval_dataset=eval_rows,
         processing_class=tokenizer,
-        callbacks=[callback],
+        callbacks=[cast(transformers.TrainerCallback, callback)],
     )
     # Their lines would go to the standard output of every condition.
     trainer.remove_callback(transformers.PrinterCallback)
@@ -277,8 +277,8 @@ def _set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool
     if gpu is None:
         if arguments.gpu_memory_limit_gib is not None:
             raise InvalidInput(
-                f"training_args.gpu_memory_limit_gib: {arguments.gpu_memory_limit_gib} needs a GPU; "
-                "there is none, so leave it out"
+                f"training_args.gpu_memory_limit_gib: {arguments.gpu_memory_limit_gib} needs a GPU "
+                "and there is none; leave it out"
             )
         if arguments.use_liger:
             liger_on_cpu.check_precision(arguments.bf16)
@@ -295,8 +295,8 @@ def _set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool
         share = arguments.gpu_memory_limit_gib * environment.GIB / total
         if share > 1:
             raise InvalidInput(
-                f"training_args.gpu_memory_limit_gib: {arguments.gpu_memory_limit_gib} is more than "
-                f"this GPU has, {total / environment.GIB:.1f} GiB"
+                f"training_args.gpu_memory_limit_gib: {arguments.gpu_memory_limit_gib} is more "
+                f"than this GPU has, {total / environment.GIB:.1f} GiB"
             )
         torch.cuda.set_per_process_memory_fraction(share)
     return True
@@ -316,11 +316,11 @@ def _quieten_libraries() -> None:
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: Any) -> None:
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
+    embeddings = cast(Any, model.get_input_embeddings()).num_embeddings
+    if len(tokenizer) > embeddings:
         raise InvalidInput(
             f"training_args.model_name: the tokenizer knows {len(tokenizer)} tokens and the model "
-            f"embeds {rows}; take both from the same model"
+            f"embeds {embeddings}; take both from the same model"
         )
 
 

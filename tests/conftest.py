@@ -1,0 +1,51 @@
+"""What all tests share: no network, and folders of built-in sources made once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "offline"
+# flytekit's own cache lies in the home folder and outlives a test.
+os.environ["FLYTE_LOCAL_CACHE_ENABLED"] = "false"
+
+from liger_benchmark.arguments import TrainingArguments  # noqa: E402
+from liger_benchmark.environment import visible_gpu  # noqa: E402
+from liger_benchmark.sources import fetch_dataset, fetch_model  # noqa: E402
+
+if visible_gpu() is None:
+    # Before any test imports triton: kernels are interpreted or compiled as they are defined.
+    os.environ["TRITON_INTERPRET"] = "1"
+
+TINY = TrainingArguments(
+    model_name="builtin:phi3-tiny",
+    dataset_name="builtin:instructions",
+    max_seq_length=32,
+    bf16=False,
+    max_steps=3,
+    n_warmup_steps=1,
+    per_device_train_batch_size=2,
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if visible_gpu() is None:
+        no_gpu = pytest.mark.skip(reason="needs an NVIDIA GPU; none is visible here")
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(no_gpu)
+
+
+@pytest.fixture(scope="session")
+def dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in instructions."""
+    return fetch_dataset("builtin:instructions", tmp_path_factory.mktemp("sources") / "dataset")
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Phi-3, without weights."""
+    return fetch_model("builtin:phi3-tiny", tmp_path_factory.mktemp("sources") / "model")

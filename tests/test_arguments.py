@@ -1,0 +1,251 @@
+"""Inputs are checked whole, before anything starts, and every mistake is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liger_benchmark.arguments import (
+    LR_SCHEDULERS,
+    MAX_GRID,
+    OPTIMIZERS,
+    ExperimentArguments,
+    InvalidInput,
+    TrainingArguments,
+    expand_grid,
+    read_inputs_file,
+)
+
+PROJECT = Path(__file__).parent.parent
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "inputs.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_the_blogs_experiment() -> None:
+    inputs = read_inputs_file(PROJECT / "phi3_inputs.yaml")
+    assert inputs.experiment_args == ExperimentArguments()
+    # The file tracks with W&B, as the blog does; without a file nothing asks for an account.
+    assert inputs.training_args.report_to == "wandb"
+    assert TrainingArguments().report_to == "none"
+    differing = {
+        name
+        for name, value in vars(inputs.training_args).items()
+        if value != getattr(TrainingArguments(), name)
+    }
+    assert differing == {"report_to"}
+    assert inputs.n_runs == 3
+
+
+@pytest.mark.parametrize("name", ["phi3_inputs", "phi3_random_weights", "smoke_inputs"])
+def test_the_projects_own_files_are_accepted(name: str) -> None:
+    read_inputs_file(PROJECT / f"{name}.yaml")
+
+
+def test_random_weights_file_is_the_blogs_less_downloads_and_wandb_plus_its_memory() -> None:
+    blog = read_inputs_file(PROJECT / "phi3_inputs.yaml")
+    ours = read_inputs_file(PROJECT / "phi3_random_weights.yaml")
+    assert (blog.experiment_args, blog.n_runs) == (ours.experiment_args, ours.n_runs)
+    differing = {
+        key
+        for key, value in vars(ours.training_args).items()
+        if value != getattr(blog.training_args, key)
+    }
+    assert differing == {"model_name", "dataset_name", "report_to", "gpu_memory_limit_gib"}
+
+
+# The file's text, and what the one line has to say.
+MISTAKES = [
+    ("training_args: {dataset: tatsu-lab/alpaca}", ["training_args.dataset", "dataset_name?"]),
+    ("training_args: {optim: sdg}", ["training_args.optim", '"sdg"', "did you mean sgd?"]),
+    ("training_args: {optim: SGD}", ["training_args.optim", '"SGD"']),
+    ("training_args: {optim: 3}", ["training_args.optim", "3 is not a text"]),
+    ("training_args: {lr_scheduler_type: cosin}", ["lr_scheduler_type", "did you mean cosine?"]),
+    ("training_args: {max_steps: 0}", ["training_args.max_steps", "0 must be 1 or more"]),
+    ("training_args: {max_steps: -1}", ["training_args.max_steps", "-1"]),
+    ("training_args: {max_steps: 1.5}", ["training_args.max_steps", "1.5", "whole number"]),
+    ("training_args: {max_steps: '40'}", ["training_args.max_steps", '"40"', "whole number"]),
+    ("training_args: {max_steps: true}", ["training_args.max_steps", "true", "whole number"]),
+    ("training_args: {max_steps: null}", ["training_args.max_steps", "null"]),
+    ("training_args: {max_steps: }", ["training_args.max_steps", "null"]),
+    ("training_args: {max_steps: [40]}", ["training_args.max_steps", "[40]"]),
+    ("training_args: {max_steps: {a: 1}}", ["training_args.max_steps"]),
+    ("training_args: {max_steps: 2147483648}", ["training_args.max_steps", "too large"]),
+    ("training_args: {max_seq_length: 0}", ["training_args.max_seq_length", "0"]),
+    ("training_args: {per_device_train_batch_size: 0}", ["per_device_train_batch_size", "0"]),
+    ("training_args: {per_device_eval_batch_size: -4}", ["per_device_eval_batch_size", "-4"]),
+    ("training_args: {gradient_accumulation_steps: 0}", ["gradient_accumulation_steps", "0"]),
+    ("training_args: {num_train_epochs: 0}", ["num_train_epochs", "0", "greater than 0"]),
+    ("training_args: {logging_steps: 10}", ["training_args.logging_steps", "10", "must be 1"]),
+    ("training_args: {bf16: maybe}", ["training_args.bf16", '"maybe"', "true or false"]),
+    ("training_args: {bf16: 1}", ["training_args.bf16", "1 is not true or false"]),
+    ("training_args: {bf16: 'true'}", ["training_args.bf16", '"true"']),
+    ("training_args: {use_liger: null}", ["training_args.use_liger", "null"]),
+    ("training_args: {learning_rate: .nan}", ["learning_rate", "NaN", "finite"]),
+    ("training_args: {learning_rate: .inf}", ["learning_rate", "Infinity", "finite"]),
+    ("training_args: {learning_rate: 0}", ["learning_rate", "0", "greater than 0"]),
+    ("training_args: {learning_rate: -1.0}", ["learning_rate", "-1.0"]),
+    ("training_args: {learning_rate: fast}", ["learning_rate", '"fast"', "a number"]),
+    ("training_args: {weight_decay: -0.1}", ["weight_decay", "-0.1"]),
+    ("training_args: {warmup_ratio: 1}", ["warmup_ratio", "1", "less than 1"]),
+    ("training_args: {warmup_ratio: -0.1}", ["warmup_ratio", "-0.1"]),
+    ("training_args: {report_to: tensorboard}", ["report_to", "none, wandb"]),
+    ("training_args: {eval_strategy: always}", ["eval_strategy", "no, steps, epoch"]),
+    # YAML 1.1 reads a bare `no` as false: the quotes are needed, and the line says the type.
+    ("training_args: {save_strategy: no}", ["save_strategy", "false is not a text"]),
+    ("training_args: {seed: -1}", ["training_args.seed", "-1"]),
+    ("training_args: {gpu_memory_limit_gib: 0}", ["gpu_memory_limit_gib", "0"]),
+    ("training_args: {gpu_memory_limit_gib: 39GB}", ["gpu_memory_limit_gib", '"39GB"']),
+    ("training_args: {model_name: ''}", ["training_args.model_name"]),
+    ("training_args: {model_name: 7}", ["training_args.model_name", "7 is not a text"]),
+    ('training_args: {model_name: "a\\u0000b"}', ["model_name", "control characters"]),
+    ('training_args: {model_name: "a\\nb"}', ["model_name", "control characters"]),
+    ("training_args: {model_name: 'builtin:phi4'}", ["model_name", "builtin:phi3-mini"]),
+    ("training_args: {dataset_name: 'builtin:alpaca'}", ["dataset_name", "builtin:instructions"]),
+    ("training_args: {n_warmup_steps: 40}", ["n_warmup_steps", "40", "max_steps"]),
+    ("training_args: {n_warmup_steps: -1}", ["n_warmup_steps", "-1"]),
+    ("training_args: {run: 2}", ["training_args.run", "n_runs"]),
+    ("training_args: {größe: 2}", ["größe", "unknown key"]),
+    ("training_args: {1: 2}", ["unknown key"]),
+    ("training_args: []", ["training_args", "not a mapping"]),
+    ("training_args:", ["training_args", "null is not a mapping"]),
+    ("training_args: big", ["training_args", '"big" is not a mapping']),
+    ("experiment_args: {use_liger: []}", ["experiment_args.use_liger", "empty"]),
+    ("experiment_args: {use_liger: true}", ["experiment_args.use_liger", "[true]"]),
+    ("experiment_args: {use_liger: [true, true]}", ["experiment_args.use_liger", "twice"]),
+    ("experiment_args: {use_liger: [1, 0]}", ["experiment_args.use_liger", "1"]),
+    ("experiment_args: {use_lger: [true]}", ["use_lger", "did you mean use_liger?"]),
+    ("experiment_args: {per_device_train_batch_size: [16, 0]}", ["batch_size", "0"]),
+    ("experiment_args: {per_device_train_batch_size: [16, 16]}", ["batch_size", "16", "twice"]),
+    ("experiment_args: {per_device_train_batch_size: ['16']}", ["batch_size", '"16"']),
+    ("experiment_args: {per_device_train_batch_size: [null]}", ["batch_size", "null"]),
+    (
+        "experiment_args: {use_liger: [true]}\ntraining_args: {use_liger: false}",
+        ["training_args.use_liger", "axis"],
+    ),
+    ("n_runs: 0", ["n_runs", "0 must be 1 or more"]),
+    ("n_runs: three", ["n_runs", '"three"', "whole number"]),
+    ("n_runs: 100000", ["n_runs", str(MAX_GRID)]),
+    ("n_run: 3", ["n_run", "did you mean n_runs?"]),
+    ("attempt: 0", ["attempt", "0"]),
+    ("", ["is empty"]),
+    ("# nothing but a comment", ["is empty"]),
+    ("- 1\n- 2", ["not a mapping"]),
+    ("just words", ["not a mapping"]),
+    ("training_args: {max_steps: 1", ["line 1"]),
+    ("a: !!python/object/apply:os.system ['true']", ["could not determine a constructor"]),
+    ("n_runs: &a 3\nn_run: *a", ["n_run"]),
+    ("n_runs: *nothing", ["undefined alias"]),
+    ("\tn_runs: 3", ["line 1"]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), MISTAKES, ids=[text[:60] for text, _ in MISTAKES])
+def test_a_mistake_is_one_line_that_names_it(
+    tmp_path: Path, text: str, expected: list[str]
+) -> None:
+    with pytest.raises(InvalidInput) as error:
+        read_inputs_file(written(tmp_path, text))
+    message = str(error.value)
+    assert "\n" not in message
+    for part in expected:
+        assert part in message
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00training")
+    for path in (tmp_path / "absent.yaml", tmp_path, binary):
+        with pytest.raises(InvalidInput, match="cannot be read") as error:
+            read_inputs_file(path)
+        assert "\n" not in str(error.value)
+
+
+def test_a_number_in_exponent_form_without_a_dot_is_a_number(tmp_path: Path) -> None:
+    inputs = read_inputs_file(written(tmp_path, "training_args: {learning_rate: 6e-4}"))
+    assert inputs.training_args.learning_rate == 6e-4
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_accepted_or_refused_in_one_line(text: str) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "inputs.yaml"
+        path.write_text(text, encoding="utf-8", errors="replace")
+        try:
+            read_inputs_file(path)
+        except InvalidInput as error:
+            assert "\n" not in str(error)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=10), children, max_size=3)
+    ),
+    max_leaves=8,
+)
+KEYS = st.sampled_from([*vars(TrainingArguments()), "datset", ""])
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+def test_any_mapping_is_accepted_or_refused_in_one_line(mapping: dict[str, object]) -> None:
+    try:
+        arguments = TrainingArguments.from_mapping(mapping)
+    except InvalidInput as error:
+        assert "\n" not in str(error)
+    else:
+        assert all(getattr(arguments, key) == value for key, value in mapping.items())
+
+
+def test_the_grid_is_every_combination_once_with_repeats_outermost_and_arms_innermost() -> None:
+    experiment = ExperimentArguments(use_liger=[True, False], per_device_train_batch_size=[4, 8])
+    grid = expand_grid(experiment, TrainingArguments(seed=7), n_runs=2)
+    assert [(a.run, a.per_device_train_batch_size, a.use_liger) for a in grid] == [
+        (1, 4, True),
+        (1, 4, False),
+        (1, 8, True),
+        (1, 8, False),
+        (2, 4, True),
+        (2, 4, False),
+        (2, 8, True),
+        (2, 8, False),
+    ]
+    assert {a.seed for a in grid} == {7}
+
+
+def test_the_grid_refuses_fewer_than_one_repeat() -> None:
+    with pytest.raises(InvalidInput, match="n_runs: 0"):
+        expand_grid(ExperimentArguments(), TrainingArguments(), n_runs=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "a/b/c", "evil\\name", "name with spaces", "ünï/cödé", "x" * 300]
+)
+def test_a_conditions_folder_name_leads_nowhere_else(name: str) -> None:
+    slug = TrainingArguments(model_name=name).slug
+    assert "/" not in slug and "\\" not in slug and ".." not in slug
+    assert slug.isascii() and not slug.startswith(".") and len(slug) < 200
+
+
+def test_optimizers_and_schedulers_are_names_that_transformers_knows() -> None:
+    from transformers.trainer_utils import SchedulerType
+    from transformers.training_args import OptimizerNames
+
+    assert set(OPTIMIZERS) <= {o.value for o in OptimizerNames}
+    assert set(LR_SCHEDULERS) <= {s.value for s in SchedulerType}
+
+
+def test_a_condition_reads() -> None:
+    arguments = TrainingArguments(
+        model_name="builtin:phi3-mini", use_liger=True, per_device_train_batch_size=40, run=2
+    )
+    assert arguments.condition == "phi3-mini bs=40 liger run=2"
+    assert arguments.slug == "phi3-mini-bs-40-liger-run-2"

@@ -1,0 +1,154 @@
+"""A finished run is found again by all that could have changed it, and by nothing less than whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import TINY
+
+from liger_benchmark import store
+from liger_benchmark.folders import fresh_folder
+from liger_benchmark.runs import (
+    COMPLETED,
+    FAILED,
+    HISTORY_FILE,
+    OUT_OF_MEMORY,
+    RECORD_FILE,
+    Run,
+    UnreadableRun,
+    read_run,
+    write_run,
+)
+
+
+def some_run(outcome: str = COMPLETED) -> Run:
+    history = pd.DataFrame({"step": [1, 2], "loss": [2.5, 2.25], "is_warmup": [True, False]})
+    return Run(TINY, outcome, history, {"phases": {"steps": 1.5}})
+
+
+def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    for outcome in (COMPLETED, OUT_OF_MEMORY, FAILED):
+        run = read_run(write_run(tmp_path / outcome, some_run(outcome)))
+        assert (run.training_args, run.outcome) == (TINY, outcome)
+        assert run.record == {"phases": {"steps": 1.5}}
+        pd.testing.assert_frame_equal(run.history, some_run().history)
+
+
+def test_a_run_without_a_single_step_comes_back_empty(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path, Run(TINY, OUT_OF_MEMORY)))
+    assert run.history.empty
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / RECORD_FILE).unlink(), "record.json is missing"),
+        (lambda f: (f / HISTORY_FILE).unlink(), "history.csv is missing"),
+        (lambda f: (f / HISTORY_FILE).write_text("step,loss\n1,2.5\n"), "1 rows of 2"),
+        (lambda f: (f / HISTORY_FILE).write_text(""), "0 rows of 2"),
+        (lambda f: (f / RECORD_FILE).write_text('{"format": 1'), "delimiter"),
+        (lambda f: (f / RECORD_FILE).write_text("[]"), ""),
+        (lambda f: (f / RECORD_FILE).write_text('{"format": 99}'), "format is not 1"),
+        (lambda f: (f / RECORD_FILE).write_text('{"format": 1}'), "lacks 'training_args'"),
+    ],
+)
+def test_a_damaged_run_is_one_line_and_no_finished_run(
+    tmp_path: Path, damage: object, message: str
+) -> None:
+    folder = write_run(tmp_path / "run", some_run())
+    assert store.finished(folder) is not None
+    damage(folder)  # type: ignore[operator]
+    with pytest.raises(UnreadableRun, match=message) as error:
+        read_run(folder)
+    assert "\n" not in str(error.value)
+    assert store.finished(folder) is None
+
+
+def test_out_of_memory_is_finished_and_failed_is_not(tmp_path: Path) -> None:
+    assert store.finished(write_run(tmp_path / "a", some_run(OUT_OF_MEMORY))) is not None
+    assert store.finished(write_run(tmp_path / "b", some_run(FAILED))) is None
+    assert store.finished(tmp_path / "absent") is None
+
+
+def test_a_run_that_is_interrupted_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
+    def interrupted(output: Path) -> Run:
+        output.mkdir()
+        (output / "weights").write_text("half")
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "runs" / "one"
+    with pytest.raises(KeyboardInterrupt):
+        store.run_and_keep(folder, interrupted)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with fresh_folder(folder) as fresh:
+        (fresh / "old").write_text("1")
+    with pytest.raises(OSError, match="disk full"), fresh_folder(folder) as fresh:
+        (fresh / "new").write_text("2")
+        raise OSError("disk full")
+    assert [p.name for p in folder.iterdir()] == ["old"]
+    with fresh_folder(folder) as fresh:
+        (fresh / "new").write_text("2")
+    assert [p.name for p in folder.iterdir()] == ["new"]
+
+
+def test_the_key_changes_with_everything_that_could_change_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, dataset = tmp_path / "model", tmp_path / "dataset"
+    for folder in (model, dataset):
+        folder.mkdir()
+        (folder / "file.json").write_text("{}")
+
+    def key() -> Path:
+        return store.run_folder(tmp_path, TINY, dataset, model)
+
+    seen = {key()}
+    assert key() in seen
+
+    def is_new() -> bool:
+        before = len(seen)
+        seen.add(key())
+        return len(seen) == before + 1
+
+    (model / "file.json").write_text('{"a": 1}')
+    assert is_new()
+    (dataset / "more.json").write_text("{}")
+    assert is_new()
+    monkeypatch.setattr(store, "visible_gpu", lambda: "Some GPU")
+    assert is_new()
+    monkeypatch.setattr(store, "package_versions", lambda: {"torch": "9.9"})
+    assert is_new()
+    monkeypatch.setattr(store, "code_digest", lambda: "other")
+    assert is_new()
+    for changed in (replace(TINY, seed=1), replace(TINY, run=2), replace(TINY, use_liger=True)):
+        assert store.run_folder(tmp_path, changed, dataset, model) not in seen
+
+
+def test_the_tracker_is_no_part_of_the_key(tmp_path: Path) -> None:
+    tracked = replace(TINY, report_to="wandb")
+    assert store.run_folder(tmp_path, TINY, tmp_path, tmp_path) == store.run_folder(
+        tmp_path, tracked, tmp_path, tmp_path
+    )
+
+
+def test_every_module_is_either_training_code_or_known_not_to_be() -> None:
+    """A new module has to be put on one side: forgotten, it would leave stale results in use."""
+    package = Path(store.__file__).parent
+    modules = {path.stem for path in package.glob("*.py")}
+    reading_only = {m for m in modules if m.startswith(("report", "analysis", "figures"))}
+    others = reading_only | {"__init__", "progress", "store", "terminal"}
+    assert modules - others == set(store.TRAINING_MODULES)
+
+
+def test_the_record_is_plain_json(tmp_path: Path) -> None:
+    record = json.loads((write_run(tmp_path, some_run()) / RECORD_FILE).read_text())
+    assert record["training_args"]["per_device_train_batch_size"] == 2
+    assert record["n_history_rows"] == 2

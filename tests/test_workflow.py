@@ -1,0 +1,266 @@
+"""The workflow as a user runs it on a machine of their own, with Flyte's real local execution."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import isolated_functions
+import pandas as pd
+import pytest
+from conftest import TINY
+
+import liger_kernel_finetuning as workflow
+from liger_benchmark.arguments import ExperimentArguments, TrainingArguments
+from liger_benchmark.isolation import run_isolated
+from liger_benchmark.runs import read_run
+
+PROJECT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+BOTH_ARMS = ExperimentArguments(use_liger=[True, False], per_device_train_batch_size=[1])
+
+
+@pytest.fixture(autouse=True)
+def build_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(workflow, "BUILD", tmp_path / "build")
+    return tmp_path / "build"
+
+
+def run_experiment(
+    training_args: TrainingArguments,
+    experiment_args: ExperimentArguments = BOTH_ARMS,
+    n_runs: int = 1,
+) -> tuple[list[Any], pd.DataFrame]:
+    return workflow.benchmarking_experiment(
+        experiment_args=experiment_args, training_args=training_args, n_runs=n_runs
+    )
+
+
+def report_of(build: Path) -> str:
+    [page] = build.glob("results/*/report.html")
+    return page.read_text(encoding="utf-8")
+
+
+def test_every_history_is_its_own_conditions(build_folder: Path) -> None:
+    grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1, 2])
+    results, table = run_experiment(TINY, grid, n_runs=2)
+    assert len(results) == len(table) == 4
+    folders = set()
+    for result in results:
+        folder = Path(result.training_history.path).parent
+        folders.add(folder)
+        assert Path(result.model_dir.path).parent == folder
+        run = read_run(folder)
+        assert run.training_args == result.training_args
+        assert folder.name.startswith(result.training_args.slug)
+        for name in ("use_liger", "per_device_train_batch_size", "run"):
+            assert set(run.history[name]) == {getattr(result.training_args, name)}
+    assert len(folders) == 4
+
+
+def test_vanilla_after_liger_in_one_experiment_is_vanilla(build_folder: Path) -> None:
+    results, _ = run_experiment(TINY)
+    liger, vanilla = (read_run(Path(r.record.path).parent) for r in results)
+    assert liger.training_args.use_liger and not vanilla.training_args.use_liger
+    for part, present in vanilla.record["liger"]["parts"].items():
+        assert vanilla.record["liger"][part] == 0 < present
+        assert liger.record["liger"][part] == present
+    difference = (liger.history["loss"] - vanilla.history["loss"]).abs().max()
+    assert difference < 1e-4
+    assert "Liger" in report_of(build_folder)
+
+
+def test_a_sub_task_that_raises_leaves_none_and_the_report_says_failed(build_folder: Path) -> None:
+    # In bf16 a CPU trains the plain model, and Liger's interpreter refuses.
+    results, table = run_experiment(replace(TINY, bf16=True))
+    assert results[0] is None
+    assert results[1] is not None
+    assert list(table.set_index("arm").loc[["Liger", "vanilla"], "outcome"]) == [
+        "failed",
+        "completed",
+    ]
+    page = report_of(build_folder)
+    assert "failed" in page
+    assert "interpreter" in page  # the reason, in the child's own words
+
+
+def test_a_killed_sub_task_leaves_none_and_is_called_failed(
+    build_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = workflow.run_condition
+
+    def killed_if_liger(arguments: TrainingArguments, *args: Any, **kwargs: Any) -> Any:
+        if arguments.use_liger:
+            run_isolated(isolated_functions.kill_itself, on_message=print)
+        return original(arguments, *args, **kwargs)
+
+    monkeypatch.setattr(workflow, "run_condition", killed_if_liger)
+    results, table = run_experiment(TINY)
+    assert [result is None for result in results] == [True, False]
+    failed = table[table["arm"] == "Liger"].iloc[0]
+    assert failed["outcome"] == "failed"
+    assert "signal 9" in failed["reason"]
+
+
+def test_out_of_memory_is_a_result_with_the_history_so_far(
+    build_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import isolated_training
+
+    from liger_benchmark import training
+
+    original = training.run_isolated
+
+    def out_of_memory_if_vanilla(function: Any, arguments: Any, *args: Any, **kwargs: Any) -> Any:
+        if arguments.use_liger:
+            return original(function, arguments, *args, **kwargs)
+        return original(
+            isolated_training.train_with_fault,
+            "mid-run",
+            isolated_training.OUT_OF_MEMORY,
+            arguments,
+            *args,
+            **kwargs,
+        )
+
+    monkeypatch.setattr(training, "run_isolated", out_of_memory_if_vanilla)
+    results, table = run_experiment(TINY)
+    assert [result.outcome for result in results] == ["completed", "out_of_memory"]
+    assert len(pd.read_csv(results[1].training_history.path)) == 1
+    assert set(table["outcome"]) == {"completed", "out_of_memory"}
+
+
+def test_only_what_is_missing_runs_again(
+    build_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[str] = []
+    original = workflow.run_condition
+
+    def counting(arguments: TrainingArguments, *args: Any, **kwargs: Any) -> Any:
+        trained.append(arguments.condition)
+        if len(trained) == 1:
+            run_isolated(isolated_functions.kill_itself, on_message=print)
+        return original(arguments, *args, **kwargs)
+
+    monkeypatch.setattr(workflow, "run_condition", counting)
+    grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1, 2])
+    first, _ = run_experiment(TINY, grid)
+    second, _ = run_experiment(TINY, grid)
+    assert [result is None for result in first] == [True, False]
+    assert [result is None for result in second] == [False, False]
+    assert trained == [
+        "phi3-tiny bs=1 vanilla run=1",
+        "phi3-tiny bs=2 vanilla run=1",
+        "phi3-tiny bs=1 vanilla run=1",
+    ]
+    assert "kept from an earlier run" in capsys.readouterr().out
+
+
+def test_importing_the_workflow_loads_none_of_the_heavy_packages() -> None:
+    code = (
+        "import sys; import liger_kernel_finetuning; "
+        "print([m for m in ('torch', 'transformers', 'trl', 'datasets', 'matplotlib') "
+        "if m in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert output.stdout.strip() == "[]"
+
+
+def test_the_workflow_imports_with_and_without_union() -> None:
+    blocked = (
+        "import sys; sys.modules['union'] = None; sys.modules['unionai'] = None\n"
+        "import importlib_metadata, importlib.metadata\n"
+        "for m in (importlib_metadata, importlib.metadata):\n"
+        "    def entry_points(original=m.entry_points, **k):\n"
+        "        found = original(**k)\n"
+        "        return [e for e in found if 'union' not in e.value] if k else found\n"
+        "    m.entry_points = entry_points\n"
+        "import liger_kernel_finetuning as w; print(w.WANDB_SECRET.group)"
+    )
+    for code, group in ((blocked, "liger-benchmark"), (blocked.split("\n")[-1], "None")):
+        output = subprocess.run(
+            [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True
+        )
+        assert output.returncode == 0, output.stderr
+        assert output.stdout.strip() == group
+
+
+def project_copy(to: Path) -> Path:
+    """The project as a clone has it, with inputs small enough for a test."""
+    to.mkdir()
+    for name in ("liger_kernel_finetuning.py", "image_spec.py", "command_line.py"):
+        shutil.copy(PROJECT / name, to)
+    shutil.copy(PROJECT / "requirements.txt", to)
+    shutil.copy(PROJECT / "flyte_local.yaml", to)
+    shutil.copytree(
+        PROJECT / "liger_benchmark",
+        to / "liger_benchmark",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    (to / "inputs.yaml").write_text(
+        "experiment_args: {use_liger: [true, false], per_device_train_batch_size: [1]}\n"
+        "training_args: {model_name: 'builtin:phi3-tiny', dataset_name: 'builtin:instructions',\n"
+        "  max_seq_length: 16, bf16: false, max_steps: 2, n_warmup_steps: 1}\n"
+        "n_runs: 1\n"
+    )
+    return to
+
+
+def pyflyte_run(project: Path, home: Path, temporary: Path, inputs: str) -> Any:
+    for folder in (home, temporary):
+        folder.mkdir(exist_ok=True)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "HF_HUB_OFFLINE": "1",
+    }
+    return subprocess.run(
+        [
+            BIN / "pyflyte",
+            "run",
+            "liger_kernel_finetuning.py",
+            "benchmarking_experiment",
+            "--inputs-file",
+            inputs,
+        ],
+        cwd=project,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_command_works_with_an_empty_home_and_again_after_tmp_was_emptied(
+    tmp_path: Path,
+) -> None:
+    project = project_copy(tmp_path / "project")
+    first = pyflyte_run(project, tmp_path / "home", tmp_path / "tmp", "inputs.yaml")
+    assert first.returncode == 0, first.stderr
+    page = Path(first.stdout.strip().splitlines()[-1])
+    assert page.is_file() and page.is_relative_to(project / "build")
+    shutil.rmtree(tmp_path / "tmp")
+    page.unlink()
+    again = pyflyte_run(project, tmp_path / "home", tmp_path / "tmp", "inputs.yaml")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("kept from an earlier run") == 2
+    assert Path(again.stdout.strip().splitlines()[-1]) == page
+    assert page.is_file()
+
+
+def test_a_wrong_inputs_file_ends_in_one_line_and_starts_nothing(tmp_path: Path) -> None:
+    project = project_copy(tmp_path / "project")
+    (project / "wrong.yaml").write_text("training_args: {dataset: tatsu-lab/alpaca}\n")
+    ended = pyflyte_run(project, tmp_path / "home", tmp_path / "tmp", "wrong.yaml")
+    assert ended.returncode != 0
+    [line] = ended.stderr.strip().splitlines()
+    assert "wrong.yaml" in line and "did you mean dataset_name?" in line
+    assert not (project / "build").exists()

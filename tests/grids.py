@@ -82,6 +82,17 @@ def grid(
     ]
 
 
+def two_arms(
+    speeds: tuple[tuple[float, float], ...], memory: tuple[float, float] = (900.0, 1000.0)
+) -> list[Run]:
+    """Batch size 16; a (Liger, vanilla) pair of tokens per second for each repeat."""
+    return [
+        make_run(arm, 16, repeat, rate=rate, memory_mb=used, steps=4)
+        for repeat, pair in enumerate(speeds, start=1)
+        for arm, rate, used in zip(("Liger", "vanilla"), pair, memory, strict=True)
+    ]
+
+
 def complete() -> list[Run]:
     """36 runs: vanilla runs out of memory at 48 and 56, everything else completes."""
     return [_out_of_memory(run) if _is_vanilla_above(run, 40) else run for run in grid()]
@@ -137,6 +148,15 @@ def on_cpu() -> list[Run]:
     )  # fmt: skip
 
 
+def wide_intervals() -> list[Run]:
+    """Two repeats far apart, as on a shared machine: intervals leave the plot; a tiny bar."""
+    rates = {("vanilla", 1): 4100.0, ("vanilla", 2): 9500.0, ("Liger", 1): 21.0, ("Liger", 2): 30.0}
+    return [
+        make_run(arm, 2, repeat, rate=rate, memory_mb=430.0, steps=3, cpu=True)
+        for (arm, repeat), rate in rates.items()
+    ]
+
+
 ALL = {
     "complete": complete,
     "with_failures": with_failures,
@@ -145,6 +165,7 @@ ALL = {
     "one_batch_size": one_batch_size,
     "all_failed": all_failed,
     "on_cpu": on_cpu,
+    "wide_intervals": wide_intervals,
 }
 
 
@@ -215,13 +236,14 @@ def _record(args: TrainingArguments, outcome: str, repeat: int, cpu: bool) -> di
         "phases": {
             "process": 0.4, "imports": 7.5 if position == 32 else 0.1, "data": 0.3, "model": 1.9,
             "trainer": 0.6, "warmup_steps": 1.2,
-            "steps": round(args.per_device_train_batch_size * 0.38, 2), "teardown": 0.5,
+            "steps": round(args.per_device_train_batch_size * (0.28 if on else 0.38), 2),
+            "between_steps": 0.2, "save": 0.1, "teardown": 0.5,
         },
         "liger": {**{name: count if on else 0 for name, count in parts.items()}, "parts": parts},
         "weights": {
             "origin": "random", "source": args.model_name, "revision": None,
-            "n_parameters": 3_821_079_552, "checksum": "5f0c2a", "dtype": "bfloat16",
-            "attn_implementation": "sdpa",
+            "n_parameters": 4_000_000 if cpu else 3_821_079_552, "checksum": "5f0c2a",
+            "dtype": "float32" if cpu else "bfloat16", "attn_implementation": "sdpa",
         },
         "dataset": {
             "origin": "builtin", "source": args.dataset_name, "revision": None,

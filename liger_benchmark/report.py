@@ -1,0 +1,94 @@
+"""The report: Flyte's decks, the page that stands alone, and the command that rebuilds it.
+
+The page is one file. It fetches nothing, runs on anything that shows HTML, and can be mailed.
+
+    python -m liger_benchmark.report FOLDER… [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from liger_benchmark import report_courses, report_record, report_results
+from liger_benchmark.analysis import Analysis, NotOneExperiment, analyse, read_experiment
+from liger_benchmark.report_html import escape
+from liger_benchmark.report_style import SCRIPT, STYLE
+from liger_benchmark.runs import UnreadableRun
+
+PAGE_NAME = "report.html"
+
+_SECTIONS = {
+    "Benchmarking Results": report_results.results,
+    "Training curves": report_courses.curves,
+    "Where the time goes": report_courses.where_the_time_goes,
+    "Runs": report_record.runs,
+    "Environment": report_record.environment,
+}
+
+
+def decks(analysis: Analysis) -> dict[str, str]:
+    """Each Deck's name with its HTML: a fragment with its own style and colours, in order."""
+    return {
+        name: f'<style>{STYLE}</style><div class="lb">{section}</div><script>{SCRIPT}</script>'
+        for name, section in _sections(analysis).items()
+    }
+
+
+def page(analysis: Analysis) -> str:
+    """The whole report as one self-contained HTML page."""
+    title = f"Liger Kernel benchmark: {analysis.model} on {analysis.device.name}"
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}</title>"
+        f"<style>body{{margin:0}}{STYLE}</style></head>"
+        f'<body class="lb"><header><h1>{escape(title)}</h1></header>'
+        f"<main>{''.join(_sections(analysis).values())}</main>"
+        f"<script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def write(analysis: Analysis, folder: str | Path) -> Path:
+    """Write the page as `report.html` into `folder`, which is made if need be; its path."""
+    path = Path(folder) / PAGE_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(analysis), encoding="utf-8")
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rebuild a report from result folders, print its path; 1 and one line if that is refused."""
+    parser = argparse.ArgumentParser(
+        prog="python -m liger_benchmark.report",
+        description="Build the report of one experiment from one or several result folders.",
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="holds runs/")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help=f"default: {PAGE_NAME} in the first folder"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        analysis = analyse(read_experiment(options.folders))
+        output = options.output or options.folders[0] / PAGE_NAME
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(page(analysis), encoding="utf-8")
+    except (NotOneExperiment, UnreadableRun, OSError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 1
+    print(output)
+    return 0
+
+
+def _sections(analysis: Analysis) -> dict[str, str]:
+    return {
+        name: f"<section><h2>{escape(name)}</h2>{body(analysis)}</section>"
+        for name, body in _SECTIONS.items()
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

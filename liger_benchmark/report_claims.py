@@ -1,0 +1,189 @@
+"""The blog's claims, and the rule by which a grid is judged against each of them.
+
+**A claim with a range** (throughput +20 to +30 %, peak reserved memory −6 to −13 %) is judged at
+every batch size where both arms completed at least two pairs of repeats:
+
+- *exceeded*: at each of them the whole 95 % interval lies above the range's upper end;
+- *reproduced*: at each of them the measured gain reaches the range's lower end, and its interval
+  lies above zero (a gain above the range is no failure to reproduce it);
+- *not reproduced*: otherwise;
+- *not tested*: there is no such batch size, or the run was on a CPU.
+
+**The claim about memory running out** is judged at every batch size where vanilla ran out of memory
+in any repeat, both arms having been tried there twice at least: *reproduced* if Liger ran out of
+memory at none of them and completed at each; *not reproduced* if it ran out of memory at one.
+
+**The verdict** is given only where a claim with a range could be judged. It is *not reproduced* if
+one claim is; *exceeded* if both ranges are; *reproduced* if both ranges are at least that. A single
+repeat never gives a verdict: *not enough repeats*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from liger_benchmark.report_wording import (
+    batch_sizes,
+    enumerate_words,
+    number,
+    percent_range,
+    signed,
+)
+
+REPRODUCED = "reproduced"
+EXCEEDED = "exceeded"
+NOT_REPRODUCED = "not reproduced"
+NOT_TESTED = "not tested"
+NOT_ENOUGH_REPEATS = "not enough repeats"
+
+# From the blog, "Analyzing the results": "the token throughput was 20-30% higher and the peak
+# memory reserved was 6-13% lower".
+PUBLISHED_SPEEDUP = (20.0, 30.0)
+PUBLISHED_MEMORY_SAVING = (6.0, 13.0)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published claim and what was measured.
+
+    Attributes:
+        name: what the claim is about.
+        published: the claim, with its numbers.
+        measured: what was measured, with its numbers, or why nothing was.
+        judgement: "reproduced", "exceeded", "not reproduced" or "not tested".
+        lacks_repeats: not tested only because every condition ran once.
+    """
+
+    name: str
+    published: str
+    measured: str
+    judgement: str
+    lacks_repeats: bool = False
+
+
+def judge_claims(cells: pd.DataFrame, comparison: pd.DataFrame, timings_count: bool) -> list[Claim]:
+    """Judge the three published claims by the rules in this module's docstring."""
+    speed = ("Throughput", f"+{percent_range(*PUBLISHED_SPEEDUP, 0)}", "speedup")
+    memory = (
+        "Peak reserved memory",
+        f"{percent_range(*PUBLISHED_MEMORY_SAVING, 0)} less",
+        "memory_saving",
+    )
+    limit = ("Out of memory", "Liger trains where vanilla runs out of memory")
+    if not timings_count:
+        reason = "nothing: a CPU says nothing about the kernels"
+        return [
+            Claim(name, published, reason, NOT_TESTED)
+            for name, published in (speed[:2], memory[:2], limit)
+        ]
+    return [
+        _judge_range(*speed, PUBLISHED_SPEEDUP, comparison),
+        _judge_range(*memory, PUBLISHED_MEMORY_SAVING, comparison),
+        _judge_out_of_memory(*limit, cells),
+    ]
+
+
+def overall_verdict(claims: list[Claim]) -> str:
+    """One word for the grid, by the rule in this module's docstring."""
+    ranges = {claim.judgement for claim in claims[:2]}
+    if ranges == {NOT_TESTED}:
+        return NOT_ENOUGH_REPEATS if any(c.lacks_repeats for c in claims) else NOT_TESTED
+    if any(claim.judgement == NOT_REPRODUCED for claim in claims):
+        return NOT_REPRODUCED
+    if NOT_TESTED in ranges:
+        return NOT_TESTED
+    return EXCEEDED if ranges == {EXCEEDED} else REPRODUCED
+
+
+def against_range(value: float, published: tuple[float, float]) -> str:
+    """Where a measured gain lies: "above", "within" or "below" the published range."""
+    low, high = published
+    return "below" if value < low else "above" if value > high else "within"
+
+
+def _judge_range(
+    name: str,
+    published: str,
+    column: str,
+    bounds: tuple[float, float],
+    comparison: pd.DataFrame,
+) -> Claim:
+    value, low = f"{column}_percent", f"{column}_low"
+    compared = comparison[comparison[value].notna()]
+    judged = compared[compared[low].notna()]
+    if compared.empty:
+        reason = "no batch size was completed by both arms"
+        return Claim(name, published, reason, NOT_TESTED)
+    if judged.empty:
+        values = enumerate_words(
+            f"{_gain(column, row[value])} at {row.per_device_train_batch_size}"
+            for _, row in compared.astype(object).iterrows()
+        )
+        reason = f"not enough repeats for a verdict: one repeat, {values}"
+        return Claim(name, published, reason, NOT_TESTED, lacks_repeats=True)
+    if (judged[low] > bounds[1]).all():
+        judgement = EXCEEDED
+    elif (judged[value] >= bounds[0]).all() and (judged[low] > 0).all():
+        judgement = REPRODUCED
+    else:
+        judgement = NOT_REPRODUCED
+    return Claim(name, published, _measured_range(judged, column, bounds), judgement)
+
+
+def _measured_range(judged: pd.DataFrame, column: str, bounds: tuple[float, float]) -> str:
+    value, low, high = f"{column}_percent", f"{column}_low", f"{column}_high"
+    least, most = judged.loc[judged[value].idxmin()], judged.loc[judged[value].idxmax()]
+
+    def at(row: pd.Series) -> str:
+        interval = percent_range(row[low], row[high], 1)
+        size = number(row["per_device_train_batch_size"])
+        return f"{_gain(column, row[value])} ({interval}) at batch size {size}"
+
+    text = at(least) if len(judged) == 1 else f"from {at(least)} to {at(most)}"
+    below = judged[(judged[value] < bounds[0]) | (judged[low] <= 0)]
+    if below.empty:
+        return text
+    sizes = batch_sizes(below["per_device_train_batch_size"])
+    return f"{text}; below the range, or not above zero for certain, at {sizes}"
+
+
+def _gain(column: str, value: float) -> str:
+    """`+26.4 %` for a speed-up, `12.7 % less` for a saving of memory."""
+    if column == "speedup":
+        return f"{signed(value)} %"
+    return f"{number(abs(value), 1)} % {'less' if value >= 0 else 'more'}"
+
+
+def _judge_out_of_memory(name: str, published: str, cells: pd.DataFrame) -> Claim:
+    arms = {
+        arm: of_arm.set_index("per_device_train_batch_size") for arm, of_arm in cells.groupby("arm")
+    }
+    if not {"vanilla", "Liger"} <= set(arms):
+        return Claim(name, published, "only one arm was run", NOT_TESTED)
+    vanilla, liger = arms["vanilla"], arms["Liger"]
+    hit = vanilla.index[vanilla["n_out_of_memory"] > 0]
+    if hit.empty:
+        return Claim(name, published, "vanilla never ran out of memory here", NOT_TESTED)
+    tried = [size for size in hit if size in liger.index and _n_tried(liger, size) > 0]
+    if not tried:
+        reason = f"vanilla ran out of memory at {batch_sizes(hit)}; no Liger run there ended"
+        return Claim(name, published, reason, NOT_TESTED)
+    judged = [s for s in tried if _n_tried(liger, s) > 1 and _n_tried(vanilla, s) > 1]
+    also = [size for size in judged or tried if liger.loc[size, "n_out_of_memory"] > 0]
+    fits = [size for size in judged or tried if size not in also]
+    parts = [f"vanilla runs out of memory at {batch_sizes(hit)}"]
+    if fits:
+        parts.append(f"Liger completes {batch_sizes(fits)}")
+    if also:
+        parts.append(f"Liger runs out of memory too at {batch_sizes(also)}")
+    measured = "; ".join(parts)
+    if not judged:
+        reason = f"not enough repeats for a verdict: {measured}"
+        return Claim(name, published, reason, NOT_TESTED, lacks_repeats=True)
+    return Claim(name, published, measured, NOT_REPRODUCED if also else REPRODUCED)
+
+
+def _n_tried(of_arm: pd.DataFrame, size: int) -> int:
+    return int(of_arm.loc[size, "n_completed"] + of_arm.loc[size, "n_out_of_memory"])

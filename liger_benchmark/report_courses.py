@@ -1,0 +1,140 @@
+"""The parts of the report that show how the runs went: training curves, where the time goes."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from liger_benchmark.analysis import (
+    BATCH_SIZE,
+    BF16_LOSS_BOUND,
+    FP32_LOSS_BOUND,
+    Analysis,
+    overhead_seconds,
+)
+from liger_benchmark.figures import loss_curves, phase_bars, throughput_curves
+from liger_benchmark.report_html import Cell, Column, figure, number_cell, paragraph, table
+from liger_benchmark.report_wording import baseline_first, known, number, small_fraction
+from liger_benchmark.runs import Run
+
+
+def curves(analysis: Analysis) -> str:
+    """The body of "Training curves": losses over each other, tokens per second over steps."""
+    with_steps = [run for run in analysis.runs if len(run.history)]
+    if not with_steps:
+        return paragraph("No run finished a step, so there is no curve to show.")
+    sizes = sorted({run.training_args.per_device_train_batch_size for run in with_steps})
+    differences = analysis.comparison.set_index(BATCH_SIZE)["loss_difference"]
+    titles = {
+        size: f"batch size {size}"
+        + (f" · Δ {small_fraction(differences[size])}" if known(differences.get(size)) else "")
+        for size in sizes
+    }
+    bf16 = analysis.runs[0].training_args.bf16
+    bound = small_fraction(BF16_LOSS_BOUND if bf16 else FP32_LOSS_BOUND)
+    explained = (
+        "Δ is the largest relative difference of the two arms’ losses at the same step and "
+        f"repeat. Rounding in {'bf16' if bf16 else 'fp32'} explains up to {bound}; "
+        f"{_loss_finding(analysis)}"
+    )
+    return (
+        "<h3>Loss</h3>"
+        + paragraph(explained)
+        + figure(
+            loss_curves(with_steps, titles),
+            f"Training loss over steps by batch size. {_loss_finding(analysis)}",
+            "Every run is a line; lines that lie over each other look like one.",
+        )
+        + "<h3>Speed</h3>"
+        + figure(
+            throughput_curves(with_steps, {size: f"batch size {size}" for size in sizes}),
+            "Tokens per second at each step, by batch size, warm-up included.",
+            "Shaded: warm-up steps, left out of every average.",
+        )
+    )
+
+
+def where_the_time_goes(analysis: Analysis) -> str:
+    """The body of "Where the time goes": seconds by phase, in a figure and a table."""
+    timed = [run for run in analysis.runs if run.record.get("phases")]
+    if not timed:
+        return paragraph("No run recorded its phases.")
+    frame = pd.DataFrame(
+        [
+            {"arm": r.training_args.arm, BATCH_SIZE: _size(r), "run": r.training_args.run}
+            | r.record["phases"]
+            | {"overhead": overhead_seconds(r)}
+            for r in timed
+        ]
+    )
+    phases = [name for name in frame if name not in ("arm", BATCH_SIZE, "run", "overhead")]
+    means = frame.groupby([BATCH_SIZE, "arm"])[phases].mean()
+    shown = [
+        (size, arm)
+        for size in sorted(frame[BATCH_SIZE].unique())
+        for arm in baseline_first(frame["arm"])
+        if (size, arm) in means.index
+    ]
+    by_cell = means.loc[shown].set_axis([f"{arm}, {size}" for size, arm in shown])
+    rows = [
+        [
+            Cell(row["arm"]),
+            Cell(str(row[BATCH_SIZE]), value=row[BATCH_SIZE], is_number=True),
+            Cell(str(row["run"]), value=row["run"], is_number=True),
+            *(number_cell(row[name], number(row[name], 1)) for name in (*phases, "overhead")),
+        ]
+        for row in frame.astype(object).to_dict("records")
+    ]
+    columns = [Column("Arm"), Column("Batch size", True), Column("Run", True)]
+    columns += [Column(_phase(name), True) for name in (*phases, "overhead")]
+    return (
+        paragraph(_overhead_sentence(analysis))
+        + figure(
+            phase_bars(by_cell),
+            f"Seconds by phase for each arm and batch size. {_overhead_sentence(analysis)}",
+            "Arm and batch size; mean over the repeats.",
+        )
+        + table(
+            "Seconds by phase, every run. Overhead is everything but the measured steps.",
+            columns,
+            rows,
+            "dense sortable",
+        )
+    )
+
+
+def _loss_finding(analysis: Analysis) -> str:
+    differences = analysis.comparison["loss_difference"].dropna()
+    if differences.empty:
+        return "here there was nothing to compare."
+    above = bool(analysis.comparison["loss_above_bound"].any())
+    most = small_fraction(float(differences.max()))
+    return f"the largest here is {most}{', more than that' if above else ''}."
+
+
+def _overhead_sentence(analysis: Analysis) -> str:
+    overhead = analysis.runs_table["overhead_seconds"].median()
+    text = f"Outside its measured steps a run took {number(overhead, 1)} s in the median"
+    first, later = analysis.first_overhead_seconds, analysis.later_overhead_seconds
+    if first is None or later is None:
+        return f"{text}."
+    return (
+        f"{text}; the first took {number(first, 1)} s, "
+        f"and none after it more than {number(later, 1)} s."
+    )
+
+
+def _phase(name: str) -> str:
+    """A phase as a narrow heading: it may break at its soft hyphens."""
+    headings = {
+        "process": "Pro\N{SOFT HYPHEN}cess",
+        "imports": "Im\N{SOFT HYPHEN}ports",
+        "warmup_steps": "Warm-up",
+        "between_steps": "Be\N{SOFT HYPHEN}tween steps",
+        "teardown": "Tear\N{SOFT HYPHEN}down",
+        "overhead": "Over\N{SOFT HYPHEN}head",
+    }
+    return headings.get(name, name.replace("_", " ").capitalize())
+
+
+def _size(run: Run) -> int:
+    return run.training_args.per_device_train_batch_size

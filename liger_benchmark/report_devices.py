@@ -1,0 +1,61 @@
+"""What a run was measured on, and the peak its GPU could reach."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from liger_benchmark.runs import Run
+
+# Dense bf16 tensor-core peak in TFLOP/s, from NVIDIA's data sheets (which print the value with
+# sparsity, twice the dense one, for most of them). Looked for in NVML's names, in this order:
+# a special form stands before the name that is a part of it.
+DENSE_BF16_TFLOPS = (
+    (r"\bH200\b", 989.4),
+    (r"\bH100 PCIe\b", 756.0),
+    (r"\bH100 NVL\b", 835.5),
+    (r"\bH100\b", 989.4),  # the SXM board, which NVML calls "NVIDIA H100 80GB HBM3"
+    (r"\bA100\b", 312.0),
+    (r"\bA10G\b", 70.0),
+    (r"\bA10\b", 125.0),
+    (r"\bL40S\b", 362.0),
+    (r"\bL4\b", 121.0),
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """The device of a grid.
+
+    Attributes:
+        name: for people: the GPU's name, or "CPU".
+        timings_count: False on a CPU and under Triton's interpreter.
+        peak_tflops: dense bf16 TFLOP/s; None where the GPU is not in the table.
+    """
+
+    name: str
+    timings_count: bool
+    peak_tflops: float | None
+
+
+def dense_bf16_tflops(gpu_name: str) -> float | None:
+    """The GPU's dense bf16 peak in TFLOP/s; None for one not in the table or a MIG slice of one."""
+    if "MIG" in gpu_name:
+        return None
+    hits = (peak for pattern, peak in DENSE_BF16_TFLOPS if re.search(pattern, gpu_name, re.I))
+    return next(hits, None)
+
+
+def device_of(runs: Sequence[Run]) -> Device:
+    """The device that `runs` were measured on, from their records, else from their histories."""
+    environments = [run.record["environment"] for run in runs if "environment" in run.record]
+    interpreted = any(environment.get("triton_interpreter") for environment in environments)
+    for environment in environments:
+        if environment.get("gpu"):
+            name = str(environment["gpu"].get("name", "unnamed GPU"))
+            return Device(name, not interpreted, dense_bf16_tflops(name))
+    on_cpu = any("gpu" in environment for environment in environments) or any(
+        "step_peak_resident_set_MB" in run.history for run in runs
+    )
+    return Device("CPU" if on_cpu else "unrecorded device", not (on_cpu or interpreted), None)

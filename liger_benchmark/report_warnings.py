@@ -1,0 +1,132 @@
+"""What a critical reader would ask about a grid, asked here first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from liger_benchmark.report_devices import Device
+from liger_benchmark.report_wording import (
+    batch_sizes,
+    enumerate_words,
+    known,
+    plural,
+    small_fraction,
+)
+from liger_benchmark.runs import Run
+
+LIGER_PARTS = ("rms_norm", "swiglu", "rope", "fused_linear_cross_entropy")
+
+
+def find_warnings(
+    runs: Sequence[Run], cells: pd.DataFrame, comparison: pd.DataFrame, device: Device
+) -> list[str]:
+    """Every doubt that the records raise, a plain sentence each, the gravest first."""
+    return [
+        *_about_device(runs, device),
+        *_about_activation(runs),
+        *_about_equal_start(runs),
+        *_about_losses(comparison),
+        *_about_cells(cells),
+        *_about_neighbours(runs),
+        *_about_drivers(runs),
+    ]
+
+
+def active_parts(run: Run) -> int | None:
+    """How many parts of the live model ran Liger's code; None if that was not recorded."""
+    liger = run.record.get("liger")
+    return None if not liger else sum(int(liger.get(part, 0)) for part in LIGER_PARTS)
+
+
+def _about_device(runs: Sequence[Run], device: Device) -> Iterator[str]:
+    if any(run.record.get("environment", {}).get("triton_interpreter") for run in runs):
+        yield (
+            "Liger's kernels ran in Triton's interpreter on a CPU: timings and memory mean "
+            "nothing. What such a run can show is whether the arms' losses agree."
+        )
+    elif not device.timings_count:
+        yield "Run on a CPU: timings and memory mean nothing about the kernels."
+
+
+def _about_activation(runs: Sequence[Run]) -> Iterator[str]:
+    for arm, expected in (("vanilla", False), ("Liger", True)):
+        wrong = [
+            run.training_args.condition
+            for run in runs
+            if run.training_args.arm == arm
+            and active_parts(run) is not None
+            and bool(active_parts(run)) != expected
+        ]
+        if wrong:
+            state = "no part of Liger was active" if expected else "parts of Liger were active"
+            yield (
+                f"In {plural(len(wrong), 'run')} of the {arm} arm {state} ({wrong[0]}, …): "
+                "the arms are not what they are called."
+            )
+
+
+def _about_equal_start(runs: Sequence[Run]) -> Iterator[str]:
+    for part, words in (
+        ("weights", "did not start from the same weights"),
+        ("dataset", "did not see the same rows"),
+    ):
+        sizes = _sizes_where_checksums_differ(runs, part)
+        if sizes:
+            yield f"The arms {words} at {batch_sizes(sizes)}: their checksums differ."
+
+
+def _sizes_where_checksums_differ(runs: Sequence[Run], part: str) -> list[int]:
+    """The batch sizes at which the arms of one repeat recorded different checksums."""
+    found: dict[tuple[int, int], set[str]] = {}
+    for run in runs:
+        checksum = run.record.get(part, {}).get("checksum")
+        if checksum is not None:
+            args = run.training_args
+            found.setdefault((args.per_device_train_batch_size, args.run), set()).add(checksum)
+    return sorted({size for (size, _), checksums in found.items() if len(checksums) > 1})
+
+
+def _about_losses(comparison: pd.DataFrame) -> Iterator[str]:
+    above = comparison[comparison["loss_above_bound"].astype(bool)]
+    if not above.empty:
+        yield (
+            f"The arms' losses differ by up to {small_fraction(above['loss_difference'].max())} "
+            f"at {batch_sizes(above['per_device_train_batch_size'])}, "
+            f"above the bound of {small_fraction(above['loss_bound'].iloc[0])}."
+        )
+
+
+def _about_cells(cells: pd.DataFrame) -> Iterator[str]:
+    for _, cell in cells.iterrows():
+        where = f"{cell['arm']} at batch size {cell['per_device_train_batch_size']}"
+        if cell["n_failed"]:
+            yield f"{cell['n_failed']} of {plural(cell['n_runs'], 'run')} of {where} failed."
+        if cell["n_out_of_memory"] and cell["n_completed"]:
+            yield (
+                f"{cell['n_out_of_memory']} of {plural(cell['n_runs'], 'run')} of {where} "
+                "ran out of memory, the others completed: the mean is over those alone."
+            )
+
+
+def _about_neighbours(runs: Sequence[Run]) -> Iterator[str]:
+    shared, names = 0, set()
+    for run in runs:
+        gpu = run.record.get("environment", {}).get("gpu") or {}
+        others = gpu.get("other_processes") or []
+        shared += bool(others)
+        names |= {str(process.get("name") or "unnamed") for process in others}
+    if shared:
+        yield (
+            f"Other processes were on the GPU in {plural(shared, 'run')}: "
+            f"{enumerate_words(sorted(names))}. Timings may have suffered."
+        )
+
+
+def _about_drivers(runs: Sequence[Run]) -> Iterator[str]:
+    gpus = [run.record.get("environment", {}).get("gpu") or {} for run in runs]
+    for key, words in (("driver", "driver versions"), ("power_limit_W", "power limits in W")):
+        values = sorted({str(gpu[key]) for gpu in gpus if known(gpu.get(key))})
+        if len(values) > 1:
+            yield f"The runs had different {words}: {enumerate_words(values)}."

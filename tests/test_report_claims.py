@@ -1,0 +1,160 @@
+"""The verdict and the headline against the rules, on fixed grids."""
+
+from __future__ import annotations
+
+import grids
+import pandas as pd
+import pytest
+
+from liger_benchmark import report_claims
+from liger_benchmark.analysis import (
+    Analysis,
+    analyse,
+)
+from liger_benchmark.runs import OUT_OF_MEMORY
+
+
+def judged(speeds: tuple[tuple[float, float], ...], memory: tuple[float, float]) -> Analysis:
+    return analyse(grids.two_arms(speeds, memory))
+
+
+@pytest.mark.parametrize(
+    ("speed", "memory", "verdict"),
+    [
+        (1.25, 0.90, report_claims.REPRODUCED),
+        (1.40, 0.80, report_claims.EXCEEDED),
+        (1.40, 0.90, report_claims.REPRODUCED),  # faster than claimed, memory as claimed
+        (1.10, 0.90, report_claims.NOT_REPRODUCED),
+        (1.25, 0.99, report_claims.NOT_REPRODUCED),
+        (0.80, 1.10, report_claims.NOT_REPRODUCED),
+    ],
+)
+def test_the_verdict_follows_from_the_published_ranges(
+    speed: float, memory: float, verdict: str
+) -> None:
+    pairs = ((1000 * speed, 1000.0), (1001 * speed, 1001.0))
+    assert judged(pairs, (1000 * memory, 1000.0)).verdict == verdict
+
+
+def test_a_gain_that_may_be_none_is_not_reproduced() -> None:
+    # 25 % on average, but from two repeats that lie far apart.
+    analysis = judged(((1500.0, 1000.0), (1040.0, 1000.0)), (900.0, 1000.0))
+    assert analysis.claims[0].judgement == report_claims.NOT_REPRODUCED
+
+
+def test_exceeding_at_one_batch_size_only_is_reproducing() -> None:
+    assert analyse(grids.complete()).claims[0].judgement == report_claims.REPRODUCED
+
+
+def test_one_batch_size_below_the_range_is_enough_not_to_reproduce() -> None:
+    slow = [
+        grids.make_run(arm, 24, repeat, rate=rate, memory_mb=900.0)
+        for repeat in (1, 2)
+        for arm, rate in (("Liger", 1100.0), ("vanilla", 1000.0))
+    ]
+    fast = [
+        grids.make_run(arm, 16, repeat, rate=rate, memory_mb=900.0)
+        for repeat in (1, 2)
+        for arm, rate in (("Liger", 1250.0), ("vanilla", 1000.0))
+    ]
+    claim = analyse(fast + slow).claims[0]
+    assert claim.judgement == report_claims.NOT_REPRODUCED
+    assert "at batch size 24" in claim.measured.split(";")[1]
+
+
+def test_a_single_repeat_gives_no_verdict() -> None:
+    analysis = analyse(grids.one_repeat())
+    assert analysis.verdict == report_claims.NOT_ENOUGH_REPEATS
+    assert {claim.judgement for claim in analysis.claims} == {report_claims.NOT_TESTED}
+    assert all("not enough repeats" in claim.measured for claim in analysis.claims)
+    assert analysis.comparison["speedup_low"].isna().all()
+
+
+@pytest.mark.parametrize("name", ["one_arm", "all_failed", "on_cpu", "wide_intervals"])
+def test_grids_that_compare_nothing_give_no_verdict(name: str) -> None:
+    assert analyse(grids.ALL[name]()).verdict == report_claims.NOT_TESTED
+
+
+def test_running_out_of_memory_where_vanilla_does_is_not_reproducing() -> None:
+    runs = grids.complete()
+    for run in runs:
+        if run.training_args.use_liger and run.training_args.per_device_train_batch_size == 56:
+            run.outcome, run.history = OUT_OF_MEMORY, pd.DataFrame()
+    analysis = analyse(runs)
+    claim = analysis.claims[2]
+    assert claim.judgement == report_claims.NOT_REPRODUCED
+    assert "Liger completes batch size 48" in claim.measured
+    assert "Liger runs out of memory too at batch size 56" in claim.measured
+    assert analysis.verdict == report_claims.NOT_REPRODUCED
+    assert "both run out of memory at batch size 56" in analysis.headline
+
+
+HEADLINES = {
+    "complete": (
+        "Liger trains Phi-3 mini 36 % faster (33–39 %) with 20 % less peak memory at batch size "
+        "40, and fits batch sizes 48 and 56, where vanilla runs out of memory."
+    ),
+    "with_failures": (
+        "Liger trains Phi-3 mini 30 % faster (26–33 %) with 16 % less peak memory at batch size "
+        "24. 3 of 12 runs failed."
+    ),
+    "one_repeat": (
+        "Liger trains Phi-3 mini 36 % faster with 20 % less peak memory at batch size 40 in a "
+        "single repeat, too few for an interval, and fits batch sizes 48 and 56, where vanilla "
+        "runs out of memory."
+    ),
+    "one_arm": (
+        "Only vanilla was run, so there is nothing to compare: Phi-3 mini trains at 14,448 tokens "
+        "per second with 37.9 GiB peak memory at batch size 40, and runs out of memory at batch "
+        "sizes 48 and 56."
+    ),
+    "one_batch_size": (
+        "Liger trains Phi-3 mini 26 % faster (23–30 %) with 13 % less peak memory at batch size 16."
+    ),
+    "all_failed": (
+        "No run of Phi-3 mini completed: 4 ran out of memory and 4 failed, so there is nothing to "
+        "compare."
+    ),
+    "on_cpu": (
+        "A trial on a CPU, whose timings mean nothing: 8 of 8 runs of a tiny Phi-3 completed; "
+        "largest difference between the arms' losses: 0.0002 %."
+    ),
+    "wide_intervals": (
+        "A trial on a CPU, whose timings mean nothing: 4 of 4 runs of Phi-3 mini completed; "
+        "largest difference between the arms' losses: 0.0002 %."
+    ),
+}
+
+
+@pytest.mark.parametrize("name", grids.ALL)
+def test_the_headline_says_what_the_grid_shows(name: str) -> None:
+    assert analyse(grids.ALL[name]()).headline == HEADLINES[name]
+
+
+@pytest.mark.parametrize(
+    ("liger", "memory", "words"),
+    [
+        ((900.0, 901.0), (1100.0, 1000.0), "10 % slower (9–11 %) with 10 % more peak memory"),
+        ((1000.0, 1000.0), (1000.0, 1000.0), "with the same peak memory"),
+        (
+            (1100.0, 950.0),
+            (900.0, 1000.0),
+            "at vanilla's speed, within the spread of the repeats (−60 to +159 %), with 10 %",
+        ),
+    ],
+)
+def test_the_headline_is_fair_to_vanilla(
+    liger: tuple[float, float], memory: tuple[float, float], words: str
+) -> None:
+    analysis = judged(((liger[0], 1000.0), (liger[1], 1000.0)), memory)
+    assert words in analysis.headline
+
+
+def test_the_headline_says_where_only_vanilla_fits() -> None:
+    runs = grids.grid(sizes=(16, 24))
+    for run in runs:
+        if run.training_args.use_liger and run.training_args.per_device_train_batch_size == 24:
+            run.outcome, run.history = OUT_OF_MEMORY, pd.DataFrame()
+    assert "it runs out of memory at batch size 24, where vanilla does not" in (
+        analyse(runs).headline
+    )

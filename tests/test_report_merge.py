@@ -1,0 +1,117 @@
+"""Result folders: what is merged, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import grids
+import pytest
+
+from liger_benchmark.analysis import (
+    NotOneExperiment,
+    analyse,
+    read_experiment,
+)
+from liger_benchmark.runs import FAILED, Run, UnreadableRun, write_run
+
+
+def write_grid(folder: Path, runs: list[Run]) -> Path:
+    for run in runs:
+        write_run(folder / "runs" / run.training_args.slug, run)
+    return folder
+
+
+def test_a_grid_survives_being_written_and_read(tmp_path: Path) -> None:
+    runs = grids.complete()
+    read = read_experiment([write_grid(tmp_path / "grid", runs)])
+    assert [run.training_args for run in read] == [run.training_args for run in runs]
+    assert analyse(read).headline == analyse(runs).headline
+
+
+def test_parts_of_a_grid_are_merged_into_one(tmp_path: Path) -> None:
+    runs = grids.complete()
+    parts = [write_grid(tmp_path / "a", runs[:20]), write_grid(tmp_path / "b", runs[20:])]
+    merged = read_experiment(parts[::-1])
+    assert [run.training_args for run in merged] == [run.training_args for run in runs]
+
+
+def test_the_same_run_found_twice_counts_once(tmp_path: Path) -> None:
+    folder = write_grid(tmp_path / "a", grids.one_batch_size())
+    assert len(read_experiment([folder, folder])) == 6
+
+
+def other(run: Run, **changes: Any) -> Run:
+    return dataclasses.replace(run, training_args=dataclasses.replace(run.training_args, **changes))
+
+
+def with_package(run: Run, name: str) -> Run:
+    run.record["environment"]["packages"][name] = "0.0.1"
+    return run
+
+
+def with_gpu(run: Run, name: str) -> Run:
+    run.record["environment"]["gpu"]["name"] = name
+    return run
+
+
+def with_revision(run: Run, part: str) -> Run:
+    run.record[part]["revision"] = "abc"
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: other(r, model_name="x/y"), "model_name differs: builtin:phi3-mini in .*, x/y"),
+        (lambda r: other(r, dataset_name="d"), "dataset_name differs"),
+        (lambda r: other(r, max_seq_length=64), "max_seq_length differs: 128 in .*, 64 in "),
+        (lambda r: other(r, max_steps=41), "max_steps differs: 40 in .*, 41 in "),
+        (lambda r: other(r, learning_rate=1e-3), "learning_rate differs"),
+        (lambda r: other(r, gpu_memory_limit_gib=40.0), "limit_gib differs: 39.0 in .*, 40.0 in "),
+        (lambda r: with_gpu(r, "NVIDIA L4"), "the GPU differs: NVIDIA H100 .*, NVIDIA L4 in "),
+        (lambda r: with_package(r, "torch"), "version of torch differs: 2.13.0 in .*, 0.0.1 in "),
+        (lambda r: with_package(r, "triton"), "version of triton differs"),
+        (lambda r: with_package(r, "transformers"), "version of transformers differs"),
+        (lambda r: with_package(r, "trl"), "version of trl differs"),
+        (lambda r: with_package(r, "liger-kernel"), "version of liger-kernel differs"),
+        (lambda r: with_revision(r, "weights"), "the weights' revision differs: None in .*, abc"),
+        (lambda r: with_revision(r, "dataset"), "the dataset's revision differs"),
+    ],
+)
+def test_grids_that_do_not_belong_together_are_refused(
+    tmp_path: Path, change: object, words: str
+) -> None:
+    first = write_grid(tmp_path / "a", grids.one_batch_size())
+    second = write_grid(tmp_path / "b", [change(grids.make_run("Liger", 24))])  # type: ignore[operator]
+    with pytest.raises(NotOneExperiment, match=words) as refused:
+        read_experiment([first, second])
+    assert "\n" not in str(refused.value)
+
+
+def test_two_different_runs_of_one_condition_are_refused(tmp_path: Path) -> None:
+    first = write_grid(tmp_path / "a", [grids.make_run("Liger", 16, rate=100.0)])
+    second = write_grid(tmp_path / "b", [grids.make_run("Liger", 16, rate=101.0)])
+    with pytest.raises(NotOneExperiment, match=r"two different runs .* bs=16 liger run=1"):
+        read_experiment([first, second])
+
+
+def test_a_failed_run_without_a_record_belongs_to_any_grid(tmp_path: Path) -> None:
+    runs = grids.one_batch_size()
+    runs[3] = Run(runs[3].training_args, FAILED)
+    assert len(read_experiment([write_grid(tmp_path / "a", runs)])) == 6
+
+
+def test_an_unreadable_run_is_named_in_one_line(tmp_path: Path) -> None:
+    folder = write_grid(tmp_path / "grid", grids.one_batch_size())
+    broken = next((folder / "runs").iterdir())
+    (broken / "history.csv").write_text("step\n1\n")
+    with pytest.raises(UnreadableRun, match=f"grid: {broken.name}: ") as refused:
+        read_experiment([folder])
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotOneExperiment, match="holds no runs"):
+        read_experiment([tmp_path])

@@ -12,7 +12,11 @@ from pathlib import Path
 from flytekit import ImageSpec, Resources
 from flytekit.extras import accelerators
 
-REQUIREMENTS = "requirements.txt"
+# As flytekit, which looks from the current folder, finds the file. An image is told from another by
+# this path too: a container, where the file lies elsewhere or nowhere, has to know it as it was.
+REQUIREMENTS = os.environ.get("LIGER_BENCHMARK_REQUIREMENTS") or os.path.relpath(
+    Path(__file__).parent / "requirements.txt"
+)
 ACCELERATORS = {
     name: getattr(accelerators, name)
     for name in ("A10G", "A100", "A100_80GB", "H100", "H200", "L4", "L40S", "T4", "V100")
@@ -24,8 +28,7 @@ def _pins_digest() -> str:
     handed_on = os.environ.get("LIGER_BENCHMARK_PINS")
     if handed_on:
         return handed_on
-    content = (Path(__file__).parent / REQUIREMENTS).read_bytes()
-    return hashlib.sha256(content).hexdigest()[:12]
+    return hashlib.sha256(Path(REQUIREMENTS).read_bytes()).hexdigest()[:12]
 
 
 def _registration_digest() -> str:
@@ -43,6 +46,7 @@ def _gpu_kind() -> str:
     return kind
 
 
+BY_UNION = Path(sys.argv[0]).stem == "union"
 GPU_KIND = _gpu_kind()
 GPU = ACCELERATORS[GPU_KIND]
 PINS_DIGEST = _pins_digest()
@@ -51,12 +55,17 @@ WANDB_PROJECT = os.environ.get("WANDB_PROJECT", "liger-kernel-finetuning")
 WANDB_ENTITY = os.environ.get("WANDB_ENTITY", "")
 # A pod whose secret does not exist never starts: name only the secrets that the cluster has.
 SECRETS = os.environ.get("LIGER_BENCHMARK_SECRETS", "wandb_api_key").split()
+# Plain Flyte wants a secret's group (in Kubernetes, the secret's own name); Union has none. That
+# the package `union` is installed, here or in the image, does not make the cluster Union's.
+SECRET_GROUP = os.environ.get("LIGER_BENCHMARK_SECRET_GROUP", "" if BY_UNION else "liger-benchmark")
 
 REGISTRATION = {
     "LIGER_BENCHMARK_GPU": GPU_KIND,
     "LIGER_BENCHMARK_PINS": PINS_DIGEST,
     "LIGER_BENCHMARK_REGISTRY": REGISTRY,
+    "LIGER_BENCHMARK_REQUIREMENTS": REQUIREMENTS,
     "LIGER_BENCHMARK_SECRETS": " ".join(SECRETS),
+    "LIGER_BENCHMARK_SECRET_GROUP": SECRET_GROUP,
     "WANDB_PROJECT": WANDB_PROJECT,
     "WANDB_ENTITY": WANDB_ENTITY,
 }
@@ -65,8 +74,6 @@ image = ImageSpec(
     name="liger-kernel-finetuning",
     registry=REGISTRY or None,
     python_version="3.11",
-    # A relative path: a container, where the file lies elsewhere or nowhere, must come to the
-    # same image.
     requirements=REQUIREMENTS,
     # Triton compiles its kernels' launcher with the C compiler it finds at run time.
     apt_packages=["build-essential"],
@@ -75,7 +82,7 @@ image = ImageSpec(
     tag_format=f"{{spec_hash}}-{_registration_digest()}",
     # Without a registry to push to, nothing but Union's own builder makes an image that a cluster
     # can pull. Union Serverless uses it anyway; elsewhere flytekit would build for this machine.
-    builder="union" if not REGISTRY and Path(sys.argv[0]).stem == "union" else None,
+    builder="union" if BY_UNION and not REGISTRY else None,
 )
 
 GPU_LIMITS = Resources(cpu="12", mem="24Gi", gpu="1")

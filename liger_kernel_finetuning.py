@@ -1,22 +1,23 @@
 """What does Liger Kernel do for the fine-tuning of your model? The blog's experiment on Flyte.
 
     pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file smoke_inputs.yaml
-    union run --remote liger_kernel_finetuning.py benchmarking_experiment --inputs-file phi3_inputs.yaml
+    union run --remote liger_kernel_finetuning.py benchmarking_experiment \\
+        --inputs-file phi3_inputs.yaml
 
 Two downloads, a grid of batch sizes with and without Liger mapped over one training task, and an
 analysis with its Deck. What happens inside a task is `liger_benchmark`'s.
 """
 
-import copy
+import atexit
+import contextlib
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
 import pandas as pd
-import wandb
 from flytekit import Deck, Secret, current_context, dynamic, map_task, task, workflow
 from flytekit.configuration.plugin import get_plugin
 from flytekit.core.context_manager import FlyteContextManager
@@ -33,17 +34,19 @@ from image_spec import (
     GPU_LIMITS,
     PINS_DIGEST,
     REGISTRATION,
+    SECRET_GROUP,
     SECRETS,
     WANDB_ENTITY,
     WANDB_PROJECT,
     image,
 )
-from liger_benchmark import report, sources, store, terminal
+from liger_benchmark import report, sources, store, terminal, tracking
 from liger_benchmark.analysis import analyse
 from liger_benchmark.arguments import ExperimentArguments, TrainingArguments, expand_grid
 from liger_benchmark.isolation import ChildFailed
 from liger_benchmark.progress import Progress, describe
 from liger_benchmark.runs import FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run, write_run
+from liger_benchmark.secrets import MissingSecret
 from liger_benchmark.training import run_condition
 
 command_line.prepare(sys.argv)
@@ -53,15 +56,15 @@ BUILD = Path(__file__).resolve().parent / "build"
 DOWNLOAD_VERSION = f"1-{PINS_DIGEST}"
 TRAINING_VERSION = f"{store.code_digest()}-{PINS_DIGEST}-{GPU_KIND}"
 
-# Plain Flyte wants a secret's group (in Kubernetes, the secret's own name); Union has none.
-GROUP = "liger-benchmark" if get_plugin().secret_requires_group() else None
+# Without `union` installed, flytekit takes no secret that has no group.
+GROUP = SECRET_GROUP or ("liger-benchmark" if get_plugin().secret_requires_group() else None)
 WANDB_SECRET = Secret(key="wandb_api_key", group=GROUP)
 HF_SECRET = Secret(key="hf_token", group=GROUP)
 
 progress = Progress()
 
 
-@dataclass
+@dataclass(repr=False)
 class TrainingResult:
     """What a training run leaves: `outcome` is `completed` or `out_of_memory`."""
 
@@ -70,6 +73,10 @@ class TrainingResult:
     training_args: TrainingArguments
     outcome: str
     record: FlyteFile
+
+    def __repr__(self) -> str:
+        # flytekit prints all results after a local run: one line each, not a page.
+        return f"<{self.training_args.condition}: {self.outcome}>"
 
 
 @task(
@@ -103,23 +110,20 @@ def download_model(model_name: str) -> FlyteDirectory:
 
 
 class track_with_wandb(wandb_init):
-    """`wandb_init` for the conditions that ask for it: a named run each, closed however it ends."""
+    """`wandb_init` for a condition that asks for it and has to be trained: a named run each."""
 
-    def execute(self, training_args: TrainingArguments, **kwargs: Any) -> Any:
-        if training_args.report_to != "wandb":
-            return self.task_function(training_args=training_args, **kwargs)
-        named = copy.copy(self)
-        named.init_kwargs = {
-            **self.init_kwargs,
-            "name": training_args.condition,
-            "group": current_context().execution_id.name,
-            "config": asdict(training_args),
-        }
-        try:
-            return wandb_init.execute(named, training_args=training_args, **kwargs)
-        except BaseException:
-            wandb.finish(exit_code=1)
-            raise
+    def execute(self, training_args: TrainingArguments, **folders: Any) -> Any:
+        train = partial(self.task_function, training_args=training_args, **folders)
+        if training_args.report_to != "wandb" or is_kept(training_args, **folders):
+            return train()
+        with tracking.wandb_run(
+            training_args,
+            project=self.project,
+            entity=self.entity,
+            folder=storage(),
+            **wandb_options(training_args),
+        ):
+            return train()
 
 
 @task(
@@ -149,16 +153,18 @@ def train_model(
         try:
             run = store.run_and_keep(
                 folder,
-                partial(run_condition, training_args, dataset_folder, model_folder, on_row=log_row),
+                partial(train_and_log, training_args, dataset_folder, model_folder),
             )
         except ChildFailed as error:
             progress.condition_ends(f"failed: {error.summary}")
             write_run(
                 store.failure_folder(storage(), training_args),
-                Run(training_args, FAILED, record={"error": error.error}),
+                Run(training_args, FAILED, record={"error": error.error} | tracking.address()),
             )
             raise
-    progress.condition_ends(describe(run) + (" (kept from an earlier run)" if reused else ""), reused)
+    progress.condition_ends(
+        describe(run) + (" (kept from an earlier run)" if reused else ""), reused
+    )
     return TrainingResult(
         model_dir=FlyteDirectory(str(folder / store.MODEL_FOLDER)),
         training_history=FlyteFile(str(folder / HISTORY_FILE)),
@@ -225,7 +231,8 @@ def analyze_results(
     for name, html in report.decks(analysis).items():
         Deck(name, html)
     page = report.write(analysis, folder)
-    terminal.print_summary(analysis, page)
+    # Last of all, below what flytekit itself prints at the end of a local run.
+    atexit.register(terminal.print_summary, analysis, page)
     return analysis.runs_table
 
 
@@ -252,18 +259,60 @@ def benchmarking_experiment(
     return results, analysis
 
 
+def is_local() -> bool:
+    """Whether Flyte runs its tasks here, in this process, rather than in a pod."""
+    state = FlyteContextManager.current_context().execution_state
+    return state is not None and state.is_local_execution()
+
+
 def storage() -> Path:
     """Where files go: a local run's under the project, where they last; a pod's into its own."""
-    state = FlyteContextManager.current_context().execution_state
-    if state is not None and state.is_local_execution():
-        return BUILD
-    return Path(current_context().working_directory)
+    return BUILD if is_local() else Path(current_context().working_directory)
 
 
-def log_row(row: dict[str, Any]) -> None:
-    """Pass a step's figures on to W&B if this condition has a run there."""
-    if wandb.run is not None:
-        wandb.log(row, step=row["step"])
+def is_kept(
+    training_args: TrainingArguments,
+    dataset_cache_dir: FlyteDirectory,
+    model_cache_dir: FlyteDirectory,
+) -> bool:
+    """Whether this machine keeps this condition's result, so that nothing has to be trained."""
+    folders = [Path(directory.download()) for directory in (dataset_cache_dir, model_cache_dir)]
+    return store.finished(store.run_folder(storage(), training_args, *folders)) is not None
+
+
+def train_and_log(
+    training_args: TrainingArguments, dataset_folder: Path, model_folder: Path, output_folder: Path
+) -> Run:
+    """Train, passing every step's figures and the outcome on to W&B if it tracks this condition."""
+    run = run_condition(
+        training_args, dataset_folder, model_folder, output_folder, on_row=tracking.log_row
+    )
+    return tracking.note_outcome(run)
+
+
+def wandb_options(training_args: TrainingArguments) -> dict[str, Any]:
+    """What a W&B run takes from Flyte: the experiment it belongs to and, on a cluster, the key."""
+    if is_local():
+        return {"group": tracking.experiment_name(training_args, TRAINING_VERSION)}
+    execution = current_context().execution_id.name
+    pod, url = os.environ.get("HOSTNAME", ""), os.environ.get("FLYTE_EXECUTION_URL")
+    return {
+        "group": execution,
+        "api_key": read_secret(WANDB_SECRET),
+        # Flyte's console finds a task's W&B run by the name of its pod.
+        "run_id": pod if pod.startswith(execution) else None,
+        "notes": f"[Execution URL]({url})" if url else None,
+    }
+
+
+def read_secret(secret: Secret) -> str:
+    """A secret's value in a pod."""
+    context = current_context()
+    with contextlib.suppress(ValueError):
+        if value := context.secrets.get(group=secret.group, key=secret.key):
+            return value
+    here = context.execution_id
+    raise MissingSecret(secret.key, secret.group, f"{here.project}-{here.domain}")
 
 
 def collect(training_args: TrainingArguments, result: Optional[TrainingResult], to: Path) -> None:
@@ -278,8 +327,6 @@ def collect(training_args: TrainingArguments, result: Optional[TrainingResult], 
 
 
 def with_hub_token() -> None:
-    """Give the Hub's client its token, if one was asked for at registration."""
-    if HF_SECRET.key in SECRETS and "HF_TOKEN" not in os.environ:
-        os.environ["HF_TOKEN"] = current_context().secrets.get(
-            group=HF_SECRET.group, key=HF_SECRET.key
-        )
+    """Give the Hub's client its token in a pod, if one was asked for at registration."""
+    if HF_SECRET.key in SECRETS and not is_local():
+        os.environ["HF_TOKEN"] = read_secret(HF_SECRET)

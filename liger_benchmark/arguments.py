@@ -91,8 +91,12 @@ def _only_one(value: int) -> str | None:
 
 
 def _setting(default: Any, check: typing.Callable[[Any], str | None] | None = None) -> Any:
-    """A dataclass field with its default and the check that its values have to pass."""
-    return field(default=default, metadata={"check": check})
+    """A dataclass field with its default and the check that its values have to pass.
+
+    The default comes from a factory: for each plain one flytekit's schema builder makes a class,
+    again in every task that takes these arguments, which took half of the workflow's import time.
+    """
+    return field(default_factory=lambda: default, metadata={"check": check})
 
 
 @dataclass(frozen=True)
@@ -226,8 +230,8 @@ class ExperimentInputs:
 
     experiment_args: ExperimentArguments = field(default_factory=ExperimentArguments)
     training_args: TrainingArguments = field(default_factory=TrainingArguments)
-    n_runs: int = field(default=3, metadata={"check": _at_least(1)})
-    attempt: int = field(default=1, metadata={"check": _at_least(1)})
+    n_runs: int = _setting(3, _at_least(1))
+    attempt: int = _setting(1, _at_least(1))
 
 
 def expand_grid(

@@ -62,12 +62,21 @@ PREAMBLE = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request."
 )
+# fmt: off
 _NOUNS = (
-    "river bridge garden engine letter market window harvest teacher compass orchard library "
-    "kitchen lantern village railway painting notebook mountain harbour"
-).split()
-_ADJECTIVES = "quiet broad early patient narrow bright honest careful distant simple".split()
-_VERBS = "carries follows measures repairs describes remembers crosses collects opens joins".split()
+    "river", "bridge", "garden", "engine", "letter", "market", "window", "harvest", "teacher",
+    "compass", "orchard", "library", "kitchen", "lantern", "village", "railway", "painting",
+    "notebook", "mountain", "harbour",
+)
+_ADJECTIVES = (
+    "quiet", "broad", "early", "patient", "narrow", "bright", "honest", "careful", "distant",
+    "simple",
+)
+_VERBS = (
+    "carries", "follows", "measures", "repairs", "describes", "remembers", "crosses", "collects",
+    "opens", "joins",
+)
+# fmt: on
 _REASONS = (
     "because the work has to be finished before winter",
     "so that nobody is kept waiting at the gate",

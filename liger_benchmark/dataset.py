@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 RESPONSE_MARKER = "### Response:"
 TEST_FRACTION = 0.1
 PAD_TO_MULTIPLE_OF = 16
+# The label on which PyTorch's cross-entropy takes no loss.
+IGNORED = -100
 
 
 def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerBase:
@@ -36,9 +38,10 @@ def prepare_datasets(
 ) -> tuple[datasets.Dataset, datasets.Dataset | None]:
     """The tokenised training rows, and evaluation rows if `eval_strategy` asks for them.
 
-    Columns: `input_ids`, at most `max_seq_length` token ids a row, and `completion_mask`, 1 where
-    the token belongs to the response. There are exactly as many training rows as the steps use; a
-    smaller dataset is gone through again. The seed decides the split and the order.
+    Columns: `input_ids`, at most `max_seq_length` token ids a row, and `labels`, the same with
+    -100 wherever the token does not belong to the response. There are exactly as many training
+    rows as the steps use; a smaller dataset is gone through again. The seed decides the split and
+    the order.
 
     Raises:
         InvalidInput: if the rows are not in Alpaca's form.
@@ -66,22 +69,25 @@ def prepare_datasets(
 def tokenize(
     rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, arguments: TrainingArguments
 ) -> datasets.Dataset:
-    """Turn `text` into `input_ids` and `completion_mask`, cut from the left."""
+    """Turn `text` into `input_ids` and `labels`, cut from the left."""
     import datasets
 
     texts = rows["text"][:]
     encoded = tokenizer(texts, return_offsets_mapping=True)
     keep = slice(-arguments.max_seq_length, None)
-    input_ids, masks = [], []
+    input_ids, labels = [], []
     for text, ids, offsets in zip(
         texts, encoded["input_ids"], encoded["offset_mapping"], strict=True
     ):
         response_starts = text.index(RESPONSE_MARKER) + len(RESPONSE_MARKER)
         # A special token has the empty offset (0, 0) and is no part of the response.
-        mask = [int(end > response_starts) for _, end in offsets]
+        response = [
+            token if end > response_starts else IGNORED
+            for token, (_, end) in zip(ids, offsets, strict=True)
+        ]
         input_ids.append(ids[keep])
-        masks.append(mask[keep])
-    return datasets.Dataset.from_dict({"input_ids": input_ids, "completion_mask": masks})
+        labels.append(response[keep])
+    return datasets.Dataset.from_dict({"input_ids": input_ids, "labels": labels})
 
 
 def checksum(rows: datasets.Dataset) -> str:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from liger_benchmark.report_wording import baseline_first, known, number
 from liger_benchmark.runs import Run
+from liger_benchmark.wording import baseline_first, known, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

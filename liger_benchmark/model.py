@@ -44,9 +44,7 @@ def load_model(
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if use_liger:
         check_architecture(config.model_type)
-    auto_class: Any = (
-        AutoLigerKernelForCausalLM if use_liger else transformers.AutoModelForCausalLM
-    )
+    auto_class: Any = AutoLigerKernelForCausalLM if use_liger else transformers.AutoModelForCausalLM
     options = {
         "dtype": torch.bfloat16 if bf16 else torch.float32,
         "attn_implementation": ATTENTION,

@@ -13,8 +13,8 @@ from liger_benchmark.analysis import (
 )
 from liger_benchmark.figures import loss_curves, phase_bars, throughput_curves
 from liger_benchmark.report_html import Cell, Column, figure, number_cell, paragraph, table
-from liger_benchmark.report_wording import baseline_first, known, number, small_fraction
 from liger_benchmark.runs import Run
+from liger_benchmark.wording import baseline_first, known, number, small_fraction
 
 
 def curves(analysis: Analysis) -> str:
@@ -113,13 +113,13 @@ def _loss_finding(analysis: Analysis) -> str:
 
 def _overhead_sentence(analysis: Analysis) -> str:
     overhead = analysis.runs_table["overhead_seconds"].median()
-    text = f"Outside its measured steps a run took {number(overhead, 1)} s in the median"
+    text = f"Outside its steps a run took {number(overhead, 1)} s in the median"
     first, later = analysis.first_overhead_seconds, analysis.later_overhead_seconds
     if first is None or later is None:
         return f"{text}."
     return (
-        f"{text}; the first took {number(first, 1)} s, "
-        f"and none after it more than {number(later, 1)} s."
+        f"{text} and never more than {number(later, 1)} s, but for a sitting's first run, which "
+        f"waits for the imports ({number(first, 1)} s)."
     )
 
 

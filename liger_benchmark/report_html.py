@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from liger_benchmark.figures import accessible
-from liger_benchmark.report_wording import NO_VALUE, known
+from liger_benchmark.wording import NO_VALUE, known
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ import pandas as pd
 import yaml
 
 from liger_benchmark.analysis import BATCH_SIZE, Analysis
+from liger_benchmark.caveats import LIGER_PARTS
+from liger_benchmark.merging import GRID_AXES
 from liger_benchmark.report_html import (
     Cell,
     Column,
@@ -21,11 +23,9 @@ from liger_benchmark.report_html import (
     paragraph,
     table,
 )
-from liger_benchmark.report_merge import GRID_AXES
 from liger_benchmark.report_results import memory_name
-from liger_benchmark.report_warnings import LIGER_PARTS
-from liger_benchmark.report_wording import NO_VALUE, gibibytes, number
 from liger_benchmark.runs import COMPLETED, FAILED, OUT_OF_MEMORY, Run
+from liger_benchmark.wording import NO_VALUE, gibibytes, number
 
 COMMAND = "pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file inputs.yaml"
 

@@ -12,11 +12,7 @@ from liger_benchmark.analysis import (
     CPU_MEMORY,
     Analysis,
 )
-from liger_benchmark.figures import (
-    memory_bars,
-    throughput_bars,
-)
-from liger_benchmark.report_claims import (
+from liger_benchmark.claims import (
     EXCEEDED,
     NOT_ENOUGH_REPEATS,
     NOT_REPRODUCED,
@@ -25,6 +21,11 @@ from liger_benchmark.report_claims import (
     REPRODUCED,
     against_range,
 )
+from liger_benchmark.figures import (
+    memory_bars,
+    throughput_bars,
+)
+from liger_benchmark.merging import COMPARED_PACKAGES
 from liger_benchmark.report_html import (
     Cell,
     Column,
@@ -35,8 +36,7 @@ from liger_benchmark.report_html import (
     paragraph,
     table,
 )
-from liger_benchmark.report_merge import COMPARED_PACKAGES
-from liger_benchmark.report_wording import (
+from liger_benchmark.wording import (
     NO_VALUE,
     baseline_first,
     count_of_parameters,
@@ -116,7 +116,7 @@ def _verdict(analysis: Analysis) -> str:
     words = {
         EXCEEDED: "The published gains are exceeded.",
         REPRODUCED: "The published gains are reproduced.",
-        NOT_REPRODUCED: "The published gains are not reproduced.",
+        NOT_REPRODUCED: "The published gains are not reproduced at every batch size.",
         NOT_ENOUGH_REPEATS: "Not enough repeats for a verdict: each condition needs two at least.",
     }
     text = words.get(analysis.verdict, "The published gains were not tested.")

@@ -75,6 +75,8 @@ def read_run(folder: str | Path) -> Run:
     folder = Path(folder)
     try:
         record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError(f"{RECORD_FILE} is not a mapping")
         if record.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
         training_args = TrainingArguments.from_mapping(record.pop("training_args"))

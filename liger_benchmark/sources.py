@@ -11,26 +11,18 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from liger_benchmark import builtin
+from liger_benchmark import builtin, hub
 from liger_benchmark.arguments import InvalidInput
 from liger_benchmark.folders import fresh_folder
+from liger_benchmark.hub import Kind
+from liger_benchmark.hub import SourceUnavailable as SourceUnavailable  # raised from here
 
-Kind = Literal["model", "dataset"]
 SOURCE_FILE = "source.json"
-WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-
-# Configuration and tokenizer in whatever form, weights in one: safetensors, else PyTorch's own.
-_MODEL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
-_MODEL_FILES_ELSEWHERE = ["onnx/*", "original/*", "gguf/*", "openvino/*", "training_args*"]
-
-
-class SourceUnavailable(RuntimeError):
-    """A model or dataset cannot be had. The message is one line and says what else there is."""
+WEIGHT_PATTERNS = ("model*.safetensors", "pytorch_model*.bin")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 
 def fetch_model(name: str, folder: Path) -> Path:
@@ -50,7 +42,7 @@ def fetch_model(name: str, folder: Path) -> Path:
             builtin.write_model(_builtin_name(name), fresh)
             _describe(fresh, name, "random", None)
         else:
-            _describe(fresh, name, "hub", _download_model(name, fresh))
+            _describe(fresh, name, "hub", hub.download_model(name, fresh))
     return folder
 
 
@@ -70,7 +62,7 @@ def fetch_dataset(name: str, folder: Path) -> Path:
         elif origin == "folder":
             rows, revision = _load_folder(_existing_folder(name, "dataset"), name), None
         else:
-            rows, revision = _download_dataset(name)
+            rows, revision = hub.download_dataset(name)
         datasets.disable_progress_bars()
         rows.save_to_disk(fresh)
         _describe(fresh, name, origin, revision)
@@ -91,10 +83,14 @@ def origin_of(name: str, kind: Kind) -> str:
         return "builtin"
     if os.path.isdir(os.path.expanduser(name)):
         return "folder"
+    if os.path.isfile(os.path.expanduser(name)):
+        raise InvalidInput(
+            f"training_args.{kind}_name: {name!r} is a file; give the folder that holds it"
+        )
     if name.startswith(("/", ".", "~")):
         raise InvalidInput(
-            f"training_args.{kind}_name: {name!r} is not a folder on this machine; give an existing "
-            "folder, a Hub id or builtin:NAME"
+            f"training_args.{kind}_name: {name!r} is not a folder on this machine; "
+            "give an existing folder, a Hub id or builtin:NAME"
         )
     if not HUB_ID.fullmatch(name) or ".." in name:
         raise InvalidInput(
@@ -154,69 +150,23 @@ def _describe(folder: Path, name: str, origin: str, revision: str | None) -> Non
 
 def _load_folder(folder: Path, name: str) -> Any:
     import datasets
+    import pyarrow
 
-    if (folder / "dataset_info.json").is_file():
-        return datasets.load_from_disk(str(folder))
-    if (folder / "dataset_dict.json").is_file():
-        return datasets.load_from_disk(str(folder))["train"]
+    key = f"training_args.dataset_name: {name!r}"
+    is_saved = any((folder / f).is_file() for f in ("dataset_info.json", "dataset_dict.json"))
+    load = datasets.load_from_disk if is_saved else datasets.load_dataset
+    unreadable = (datasets.exceptions.DatasetsError, pyarrow.ArrowException, OSError, ValueError)
     try:
-        return datasets.load_dataset(str(folder), split="train")
-    except (datasets.exceptions.DatasetsError, FileNotFoundError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InvalidInput(f"training_args.dataset_name: {name!r} cannot be read: {reason}") from None
-
-
-def _download_model(name: str, folder: Path) -> str:
-    import huggingface_hub
-
-    with _hub_errors(name, "model"):
-        info = huggingface_hub.HfApi().model_info(name)
-        files = [sibling.rfilename for sibling in info.siblings or []]
-        has_safetensors = any(f.endswith(".safetensors") and "/" not in f for f in files)
-        weights = WEIGHT_PATTERNS[0] if has_safetensors else WEIGHT_PATTERNS[1]
-        # The revision is asked for once and used for all, so that a push in between cannot mix two.
-        huggingface_hub.snapshot_download(
-            name,
-            revision=info.sha,
-            local_dir=folder,
-            allow_patterns=[*_MODEL_FILES, weights],
-            ignore_patterns=_MODEL_FILES_ELSEWHERE,
-        )
-        shutil.rmtree(folder / ".cache", ignore_errors=True)
-        return str(info.sha)
-
-
-def _download_dataset(name: str) -> tuple[Any, str]:
-    import datasets
-    import huggingface_hub
-
-    with _hub_errors(name, "dataset"):
-        revision = str(huggingface_hub.HfApi().dataset_info(name).sha)
-        return datasets.load_dataset(name, split="train", revision=revision), revision
-
-
-class _hub_errors:
-    """Turn the Hub client's many errors into one line that says what to do."""
-
-    def __init__(self, name: str, kind: Kind) -> None:
-        self.name, self.kind = name, kind
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
-        if error is None or not isinstance(error, (OSError, HfHubHTTPError, ValueError)):
-            return
-        key = f"training_args.{self.kind}_name: {self.name!r}"
-        alternative = "builtin:phi3-mini" if self.kind == "model" else "builtin:instructions"
-        if isinstance(error, GatedRepoError):
-            problem = "is gated; accept its terms on the Hub and provide a token in HF_TOKEN"
-        elif isinstance(error, RepositoryNotFoundError):
-            problem = "is not on the Hub, or is private; check the spelling or provide HF_TOKEN"
-        else:
-            problem = f"could not be downloaded ({type(error).__name__})"
-        raise SourceUnavailable(
-            f"{key} {problem}; without the Hub, use {alternative} or a folder"
-        ) from error
+        rows = load(str(folder))
+    except unreadable as error:
+        # Where reading a file failed, `datasets` says so and the cause says why.
+        reason = " ".join(str(error.__cause__ or error).split())[:300]
+        raise InvalidInput(
+            f"{key} cannot be read as a dataset: {reason}; give a folder with JSON lines, Parquet "
+            "or CSV files, or one saved by `datasets`"
+        ) from None
+    if isinstance(rows, datasets.Dataset):
+        return rows
+    if "train" not in rows:
+        raise InvalidInput(f"{key} has no split 'train'; it has {', '.join(rows)}")
+    return rows["train"]

@@ -37,6 +37,7 @@ TRAINING_MODULES = (
     "efficiency",
     "environment",
     "folders",
+    "hub",
     "isolation",
     "liger_on_cpu",
     "model",

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from liger_benchmark.analysis import BATCH_SIZE, Analysis
-from liger_benchmark.report_wording import (
+from liger_benchmark.wording import (
     NO_VALUE,
     baseline_first,
     gibibytes,

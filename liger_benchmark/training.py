@@ -32,6 +32,7 @@ from liger_benchmark.model import (
 )
 from liger_benchmark.runs import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources import provenance
+from liger_benchmark.store import code_digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -163,6 +164,7 @@ def train(
         record["out_of_memory"] = {"phase": stage, "step": step, **refused}
     if on_gpu:
         record["environment"]["gpu"]["clocks_end"] = environment.clocks()
+        record["memory"] = {"allocator_retries": _allocator_retries()}
     in_training = phases.seconds.pop("training", 0.0)
     phases.seconds |= {
         "warmup_steps": callback.warmup_seconds,
@@ -257,6 +259,8 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
         "loss_type": "nll",
         "gradient_checkpointing": False,
         "packing": False,
+        # The rows come with their labels: trl would go through them three times more.
+        "dataset_kwargs": {"skip_prepare_dataset": True},
         # The model is patched before the trainer sees it, so that the data path is one for both.
         "use_liger_kernel": False,
         # The filter would replace a loss that is not a number by an average, in silence.
@@ -273,7 +277,7 @@ def _set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool
     if arguments.require_idle_gpu:
         environment.check_idle(others)
     gpu = environment.gpu()
-    record["environment"] = {**environment.software(), "gpu": gpu}
+    record["environment"] = {"code": code_digest(), **environment.software(), "gpu": gpu}
     if gpu is None:
         if arguments.gpu_memory_limit_gib is not None:
             raise InvalidInput(
@@ -330,6 +334,13 @@ _OUT_OF_MEMORY = re.compile(
 )
 _TRIED = re.compile(r"Tried to allocate ([\d.]+) (GiB|MiB|KiB|bytes)")
 _IN_MIB = {"GiB": 1024.0, "MiB": 1.0, "KiB": 1 / 1024, "bytes": 1 / 2**20}
+
+
+def _allocator_retries() -> int:
+    """How often the allocator had to give back what it cached before a request could be met."""
+    import torch
+
+    return int(torch.cuda.memory_stats().get("num_alloc_retries", 0))
 
 
 def _refused_memory(error: BaseException) -> dict[str, Any] | None:

@@ -14,10 +14,11 @@ import pytest
 from liger_benchmark.analysis import (
     BF16_LOSS_BOUND,
     analyse,
+    begins_a_sitting,
     overhead_seconds,
 )
-from liger_benchmark.report_devices import dense_bf16_tflops
-from liger_benchmark.report_statistics import (
+from liger_benchmark.devices import dense_bf16_tflops
+from liger_benchmark.intervals import (
     largest_relative_difference,
     mean_interval,
     ratio_interval,
@@ -195,21 +196,25 @@ def test_peaks_are_found_by_nvmls_names(name: str, peak: float | None) -> None:
     assert dense_bf16_tflops(name) == peak
 
 
-def test_overhead_is_everything_but_the_measured_steps() -> None:
+def test_overhead_is_everything_but_the_steps() -> None:
     run = Run(grids.make_run("Liger", 16).training_args, COMPLETED)
     assert math.isnan(overhead_seconds(run))
     run.record["phases"] = {"imports": 1.5, "warmup_steps": 2.0, "steps": 40.0, "teardown": 0.25}
-    assert overhead_seconds(run) == 3.75
+    assert overhead_seconds(run) == 1.75
 
 
-def test_the_first_run_is_left_out_of_the_largest_later_overhead() -> None:
-    analysis = analyse(grids.complete())
-    assert analysis.first_overhead_seconds == pytest.approx(12.7)
-    assert analysis.later_overhead_seconds == pytest.approx(5.3)
-
-
-def test_the_first_run_is_the_one_that_started_first() -> None:
-    assert analyse(grids.complete()[::-1]).later_overhead_seconds == pytest.approx(5.3)
+def test_runs_that_waited_for_the_imports_are_told_apart_wherever_they_stand() -> None:
+    """A grid that was run in parts has more than one of them."""
+    runs = grids.complete()
+    for run in runs:
+        run.record["phases"] = {"process": 0.1, "model": 2.0, "steps": 30.0, "teardown": 0.5}
+    runs[0].record["phases"]["process"] = 12.0
+    runs[5].record["phases"]["process"] = 15.0
+    runs[7].record["phases"]["model"] = 3.0
+    assert [i for i, run in enumerate(runs) if begins_a_sitting(run)] == [0, 5]
+    analysis = analyse(runs)
+    assert analysis.first_overhead_seconds == pytest.approx(17.5)
+    assert analysis.later_overhead_seconds == pytest.approx(3.6)
 
 
 def test_loss_parity_is_the_largest_difference_over_steps_and_repeats() -> None:
@@ -271,3 +276,15 @@ def test_the_analysis_is_imported_without_heavy_packages() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_runs_that_fitted_only_just_are_named() -> None:
+    runs = grids.complete()
+    for run in runs:
+        run.record["memory"] = {"allocator_retries": 0}
+    assert not any("barely fits" in warning for warning in analyse(runs).warnings)
+    tight = next(r for r in runs if r.training_args.slug.endswith("bs-40-vanilla-run-1"))
+    tight.record["memory"]["allocator_retries"] = 3
+    [warning] = [w for w in analyse(runs).warnings if "barely fits" in w]
+    assert "vanilla arm barely fits at batch size 40" in warning
+    assert "3 times a run" in warning

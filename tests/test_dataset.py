@@ -11,6 +11,7 @@ from conftest import TINY
 
 from liger_benchmark.arguments import InvalidInput
 from liger_benchmark.dataset import (
+    IGNORED,
     RESPONSE_MARKER,
     checksum,
     load_tokenizer,
@@ -33,10 +34,10 @@ def test_the_loss_is_on_the_response_only(model_folder: Path) -> None:
     tokenizer = load_tokenizer(model_folder)
     rows = datasets.Dataset.from_list([alpaca("The quiet river opens the gate.")])
     [row] = tokenize(rows, tokenizer, replace(TINY, max_seq_length=512))
-    kept = [i for i, m in zip(row["input_ids"], row["completion_mask"], strict=True) if m]
+    kept = [label for label in row["labels"] if label != IGNORED]
     assert tokenizer.decode(kept).strip() == "The quiet river opens the gate."
     # One block at the end: no token of the prompt lies behind one of the response.
-    assert row["completion_mask"] == sorted(row["completion_mask"])
+    assert row["input_ids"][-len(kept) :] == row["labels"][-len(kept) :] == kept
 
 
 def test_a_long_text_is_cut_from_the_left_so_that_the_response_survives(
@@ -47,7 +48,8 @@ def test_a_long_text_is_cut_from_the_left_so_that_the_response_survives(
     [row] = tokenize(datasets.Dataset.from_list([text]), tokenizer, TINY)
     assert len(row["input_ids"]) == TINY.max_seq_length
     assert tokenizer.decode(row["input_ids"]).endswith("The end.")
-    assert sum(row["completion_mask"]) > 0
+    assert row["labels"][-1] == row["input_ids"][-1]
+    assert len(row["labels"]) == len(row["input_ids"])
 
 
 def test_there_are_exactly_as_many_rows_as_the_steps_use(
@@ -110,7 +112,7 @@ def test_rows_without_a_response_are_left_out(tmp_path: Path, model_folder: Path
     rows = [alpaca("Yes."), alpaca(""), {"text": "no marker"}, {"text": None}, alpaca("No.")]
     arguments = replace(TINY, max_steps=6, per_device_train_batch_size=1)
     train, _ = prepare_datasets(saved(tmp_path, rows), load_tokenizer(model_folder), arguments)
-    assert all(any(mask) for mask in train["completion_mask"])
+    assert all(set(labels) != {IGNORED} for labels in train["labels"])
 
 
 def test_a_dataset_in_another_form_is_an_error_that_shows_its_columns(

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from liger_benchmark.report_devices import Device
-from liger_benchmark.report_wording import (
+from liger_benchmark.devices import Device
+from liger_benchmark.runs import COMPLETED, Run
+from liger_benchmark.wording import (
     batch_sizes,
     enumerate_words,
     known,
     plural,
     small_fraction,
 )
-from liger_benchmark.runs import Run
 
 LIGER_PARTS = ("rms_norm", "swiglu", "rope", "fused_linear_cross_entropy")
 
@@ -29,6 +29,7 @@ def find_warnings(
         *_about_equal_start(runs),
         *_about_losses(comparison),
         *_about_cells(cells),
+        *_about_tight_memory(runs),
         *_about_neighbours(runs),
         *_about_drivers(runs),
     ]
@@ -108,6 +109,23 @@ def _about_cells(cells: pd.DataFrame) -> Iterator[str]:
                 f"{cell['n_out_of_memory']} of {plural(cell['n_runs'], 'run')} of {where} "
                 "ran out of memory, the others completed: the mean is over those alone."
             )
+
+
+def _about_tight_memory(runs: Sequence[Run]) -> Iterator[str]:
+    """A run that the allocator could only fit by giving back its cache is near its limit."""
+    tight = [
+        run
+        for run in runs
+        if run.outcome == COMPLETED and run.record.get("memory", {}).get("allocator_retries")
+    ]
+    for arm in dict.fromkeys(run.training_args.arm for run in tight):
+        of_arm = [run for run in tight if run.training_args.arm == arm]
+        sizes = sorted({run.training_args.per_device_train_batch_size for run in of_arm})
+        most = max(run.record["memory"]["allocator_retries"] for run in of_arm)
+        yield (
+            f"The {arm} arm barely fits at {batch_sizes(sizes)}: the allocator gave its cache back "
+            f"and asked again, up to {plural(most, 'time')} a run. A little more would not fit."
+        )
 
 
 def _about_neighbours(runs: Sequence[Run]) -> Iterator[str]:

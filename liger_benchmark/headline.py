@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from liger_benchmark.report_wording import (
+from liger_benchmark.runs import COMPLETED, FAILED, OUT_OF_MEMORY
+from liger_benchmark.wording import (
     batch_sizes,
     decimals_for,
     enumerate_words,
@@ -15,7 +16,6 @@ from liger_benchmark.report_wording import (
     plural,
     small_fraction,
 )
-from liger_benchmark.runs import COMPLETED, FAILED, OUT_OF_MEMORY
 
 
 def headline(

@@ -6,7 +6,7 @@ import grids
 import pandas as pd
 import pytest
 
-from liger_benchmark import report_claims
+from liger_benchmark import claims
 from liger_benchmark.analysis import (
     Analysis,
     analyse,
@@ -21,12 +21,12 @@ def judged(speeds: tuple[tuple[float, float], ...], memory: tuple[float, float])
 @pytest.mark.parametrize(
     ("speed", "memory", "verdict"),
     [
-        (1.25, 0.90, report_claims.REPRODUCED),
-        (1.40, 0.80, report_claims.EXCEEDED),
-        (1.40, 0.90, report_claims.REPRODUCED),  # faster than claimed, memory as claimed
-        (1.10, 0.90, report_claims.NOT_REPRODUCED),
-        (1.25, 0.99, report_claims.NOT_REPRODUCED),
-        (0.80, 1.10, report_claims.NOT_REPRODUCED),
+        (1.25, 0.90, claims.REPRODUCED),
+        (1.40, 0.80, claims.EXCEEDED),
+        (1.40, 0.90, claims.REPRODUCED),  # faster than claimed, memory as claimed
+        (1.10, 0.90, claims.NOT_REPRODUCED),
+        (1.25, 0.99, claims.NOT_REPRODUCED),
+        (0.80, 1.10, claims.NOT_REPRODUCED),
     ],
 )
 def test_the_verdict_follows_from_the_published_ranges(
@@ -39,11 +39,11 @@ def test_the_verdict_follows_from_the_published_ranges(
 def test_a_gain_that_may_be_none_is_not_reproduced() -> None:
     # 25 % on average, but from two repeats that lie far apart.
     analysis = judged(((1500.0, 1000.0), (1040.0, 1000.0)), (900.0, 1000.0))
-    assert analysis.claims[0].judgement == report_claims.NOT_REPRODUCED
+    assert analysis.claims[0].judgement == claims.NOT_REPRODUCED
 
 
 def test_exceeding_at_one_batch_size_only_is_reproducing() -> None:
-    assert analyse(grids.complete()).claims[0].judgement == report_claims.REPRODUCED
+    assert analyse(grids.complete()).claims[0].judgement == claims.REPRODUCED
 
 
 def test_one_batch_size_below_the_range_is_enough_not_to_reproduce() -> None:
@@ -58,21 +58,21 @@ def test_one_batch_size_below_the_range_is_enough_not_to_reproduce() -> None:
         for arm, rate in (("Liger", 1250.0), ("vanilla", 1000.0))
     ]
     claim = analyse(fast + slow).claims[0]
-    assert claim.judgement == report_claims.NOT_REPRODUCED
+    assert claim.judgement == claims.NOT_REPRODUCED
     assert "at batch size 24" in claim.measured.split(";")[1]
 
 
 def test_a_single_repeat_gives_no_verdict() -> None:
     analysis = analyse(grids.one_repeat())
-    assert analysis.verdict == report_claims.NOT_ENOUGH_REPEATS
-    assert {claim.judgement for claim in analysis.claims} == {report_claims.NOT_TESTED}
+    assert analysis.verdict == claims.NOT_ENOUGH_REPEATS
+    assert {claim.judgement for claim in analysis.claims} == {claims.NOT_TESTED}
     assert all("not enough repeats" in claim.measured for claim in analysis.claims)
     assert analysis.comparison["speedup_low"].isna().all()
 
 
 @pytest.mark.parametrize("name", ["one_arm", "all_failed", "on_cpu", "wide_intervals"])
 def test_grids_that_compare_nothing_give_no_verdict(name: str) -> None:
-    assert analyse(grids.ALL[name]()).verdict == report_claims.NOT_TESTED
+    assert analyse(grids.ALL[name]()).verdict == claims.NOT_TESTED
 
 
 def test_running_out_of_memory_where_vanilla_does_is_not_reproducing() -> None:
@@ -82,10 +82,10 @@ def test_running_out_of_memory_where_vanilla_does_is_not_reproducing() -> None:
             run.outcome, run.history = OUT_OF_MEMORY, pd.DataFrame()
     analysis = analyse(runs)
     claim = analysis.claims[2]
-    assert claim.judgement == report_claims.NOT_REPRODUCED
+    assert claim.judgement == claims.NOT_REPRODUCED
     assert "Liger completes batch size 48" in claim.measured
     assert "Liger runs out of memory too at batch size 56" in claim.measured
-    assert analysis.verdict == report_claims.NOT_REPRODUCED
+    assert analysis.verdict == claims.NOT_REPRODUCED
     assert "both run out of memory at batch size 56" in analysis.headline
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from liger_benchmark.report_wording import (
+from liger_benchmark.wording import (
     batch_sizes,
     enumerate_words,
     number,

@@ -26,6 +26,7 @@ from flytekit.types.file import FlyteFile
 from flytekitplugins.wandb import wandb_init
 
 import command_line
+import tracking
 from image_spec import (
     ANALYSIS_LIMITS,
     DOWNLOAD_LIMITS,
@@ -40,14 +41,14 @@ from image_spec import (
     WANDB_PROJECT,
     image,
 )
-from liger_benchmark import report, sources, store, terminal, tracking
+from liger_benchmark import report, sources, store, terminal
 from liger_benchmark.analysis import analyse
 from liger_benchmark.arguments import ExperimentArguments, TrainingArguments, expand_grid
 from liger_benchmark.isolation import ChildFailed
 from liger_benchmark.progress import Progress, describe
 from liger_benchmark.runs import FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run, write_run
-from liger_benchmark.secrets import MissingSecret
 from liger_benchmark.training import run_condition
+from missing_secret import MissingSecret
 
 command_line.prepare(sys.argv)
 

@@ -18,6 +18,9 @@ from liger_benchmark.wording import (
 
 LIGER_PARTS = ("rms_norm", "swiglu", "rope", "fused_linear_cross_entropy")
 
+# Of the memory limit. The allocator asks for memory in blocks of 2 to some 20 MB.
+NEARLY_ALL = 0.999
+
 
 def find_warnings(
     runs: Sequence[Run], cells: pd.DataFrame, comparison: pd.DataFrame, device: Device
@@ -112,19 +115,19 @@ def _about_cells(cells: pd.DataFrame) -> Iterator[str]:
 
 
 def _about_tight_memory(runs: Sequence[Run]) -> Iterator[str]:
-    """A run that the allocator could only fit by giving back its cache is near its limit."""
-    tight = [
-        run
-        for run in runs
-        if run.outcome == COMPLETED and run.record.get("memory", {}).get("allocator_retries")
-    ]
-    for arm in dict.fromkeys(run.training_args.arm for run in tight):
-        of_arm = [run for run in tight if run.training_args.arm == arm]
-        sizes = sorted({run.training_args.per_device_train_batch_size for run in of_arm})
-        most = max(run.record["memory"]["allocator_retries"] for run in of_arm)
+    """A run that reserved all it was allowed fits because the allocator gave its cache back."""
+    tight: dict[str, set[int]] = {}
+    for run in runs:
+        args = run.training_args
+        if run.outcome != COMPLETED or args.gpu_memory_limit_gib is None or run.history.empty:
+            continue
+        reserved_gib = run.history["step_peak_memory_reserved_MB"].max() / 1024
+        if reserved_gib >= NEARLY_ALL * args.gpu_memory_limit_gib:
+            tight.setdefault(args.arm, set()).add(args.per_device_train_batch_size)
+    for arm, sizes in tight.items():
         yield (
-            f"The {arm} arm barely fits at {batch_sizes(sizes)}: the allocator gave its cache back "
-            f"and asked again, up to {plural(most, 'time')} a run. A little more would not fit."
+            f"The {arm} arm barely fits at {batch_sizes(sorted(sizes))}: it reserved all the "
+            "memory it was allowed, and a little less would have been too little."
         )
 
 

@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if visible_gpu() is None:
         no_gpu = pytest.mark.skip(reason="needs an NVIDIA GPU; none is visible here")
         for item in items:
-            if "gpu" in item.keywords:
+            if item.get_closest_marker("gpu"):
                 item.add_marker(no_gpu)
 
 

@@ -257,8 +257,9 @@ class _Admin(admin_pb2_grpc.AdminServiceServicer):
         closure = compiler_pb2.CompiledWorkflowClosure(
             primary=compiler_pb2.CompiledWorkflow(template=spec.template),
             tasks=[
-                compiler_pb2.CompiledTask(template=task.template)
-                for task in self.plane.tasks.values()
+                compiler_pb2.CompiledTask(template=known.template)
+                for known in list(self.plane.specs.values())
+                if isinstance(known, task_pb2.TaskSpec)
             ],
         )
         return workflow_pb2.Workflow(

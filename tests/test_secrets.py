@@ -24,7 +24,7 @@ from flytekit.types.directory import FlyteDirectory
 
 import liger_kernel_finetuning as workflow
 from liger_benchmark.runs import COMPLETED, Run
-from liger_benchmark.secrets import MissingSecret
+from missing_secret import MissingSecret
 
 PROJECT = Path(__file__).parent.parent
 WANDB_KEY = "0badc0de" * 5

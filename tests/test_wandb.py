@@ -24,7 +24,7 @@ import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.isolation import ChildFailed
 from liger_benchmark.runs import COMPLETED, OUT_OF_MEMORY, Run, read_run
-from liger_benchmark.tracking import TrackingRefused
+from tracking import TrackingRefused
 
 TRACKED = dataclasses.replace(TINY, report_to="wandb", run=2)
 ROWS = [

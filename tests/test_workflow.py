@@ -195,8 +195,8 @@ def test_the_workflow_imports_with_and_without_union() -> None:
 def project_copy(to: Path) -> Path:
     """The project as a clone has it, with inputs small enough for a test."""
     to.mkdir()
-    for name in ("liger_kernel_finetuning.py", "image_spec.py", "command_line.py"):
-        shutil.copy(PROJECT / name, to)
+    for module in PROJECT.glob("*.py"):
+        shutil.copy(module, to)
     shutil.copy(PROJECT / "requirements.txt", to)
     shutil.copy(PROJECT / "flyte_local.yaml", to)
     shutil.copytree(

@@ -54,7 +54,7 @@ command_line.prepare(sys.argv)
 
 BUILD = Path(__file__).resolve().parent / "build"
 # A result is used again only for the same training code, the same pins and the same kind of GPU.
-DOWNLOAD_VERSION = f"1-{PINS_DIGEST}"
+DOWNLOAD_VERSION = f"{store.code_digest(store.DOWNLOAD_MODULES)}-{PINS_DIGEST}"
 TRAINING_VERSION = f"{store.code_digest()}-{PINS_DIGEST}-{GPU_KIND}"
 
 # Without `union` installed, flytekit takes no secret that has no group.

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from liger_benchmark.arguments import TrainingArguments
@@ -45,12 +45,14 @@ TRAINING_MODULES = (
     "sources",
     "training",
 )
+# Those among them that decide what a download holds.
+DOWNLOAD_MODULES = ("builtin", "folders", "hub", "sources")
 
 
-def code_digest() -> str:
-    """A hash of the source code of the modules that decide what a run measures."""
+def code_digest(modules: Iterable[str] = TRAINING_MODULES) -> str:
+    """A hash of the modules' source code, by default of those that decide what a run measures."""
     digest = hashlib.sha256()
-    for name in TRAINING_MODULES:
+    for name in modules:
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return digest.hexdigest()[:12]
 

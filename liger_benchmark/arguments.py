@@ -8,13 +8,10 @@ file is reported in the moment the command is typed.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import json
-import math
 import re
-import typing
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,29 @@ from typing import Any
 import yaml
 
 from liger_benchmark.builtin import DATASETS, MODELS
+from liger_benchmark.checks import (
+    Check,
+    InvalidInput,
+    at_least,
+    check_field,
+    fraction,
+    known_keys,
+    one_line,
+    one_of,
+    positive,
+    read_fields,
+    setting,
+    show,
+)
+
+__all__ = [
+    "ExperimentArguments",
+    "ExperimentInputs",
+    "InvalidInput",
+    "TrainingArguments",
+    "expand_grid",
+    "read_inputs_file",
+]
 
 # The names transformers gives them. Only optimisers that need no package beyond requirements.txt;
 # a test holds both tuples against the installed library.
@@ -48,32 +68,7 @@ TRACKERS = ("none", "wandb")
 MAX_GRID = 10_000
 
 
-class InvalidInput(ValueError):
-    """An input that cannot be run. Its message is one line: the key, the value, what to do."""
-
-
-def _positive(value: float) -> str | None:
-    return None if value > 0 else "must be greater than 0"
-
-
-def _at_least(minimum: float) -> typing.Callable[[float], str | None]:
-    return lambda value: None if value >= minimum else f"must be {minimum} or more"
-
-
-def _one_of(choices: tuple[str, ...]) -> typing.Callable[[str], str | None]:
-    def check(value: str) -> str | None:
-        if value in choices:
-            return None
-        return f"is not one of {', '.join(choices)}{_did_you_mean(value, choices)}"
-
-    return check
-
-
-def _fraction(value: float) -> str | None:
-    return None if 0 <= value < 1 else "must be 0 or more and less than 1"
-
-
-def _source(builtin_names: typing.Iterable[str]) -> typing.Callable[[str], str | None]:
+def _source(builtin_names: Iterable[str]) -> Check:
     builtins = tuple(f"builtin:{name}" for name in builtin_names)
 
     def check(value: str) -> str | None:
@@ -81,22 +76,13 @@ def _source(builtin_names: typing.Iterable[str]) -> typing.Callable[[str], str |
             return "must be a Hub id, a folder or builtin:NAME, without blanks around it"
         if not value.isprintable():
             return "must not hold control characters"
-        return _one_of(builtins)(value) if value.startswith("builtin:") else None
+        return one_of(builtins)(value) if value.startswith("builtin:") else None
 
     return check
 
 
 def _only_one(value: int) -> str | None:
     return None if value == 1 else "must be 1: every step is measured, so every step is logged"
-
-
-def _setting(default: Any, check: typing.Callable[[Any], str | None] | None = None) -> Any:
-    """A dataclass field with its default and the check that its values have to pass.
-
-    The default comes from a factory: for each plain one flytekit's schema builder makes a class,
-    again in every task that takes these arguments, which took half of the workflow's import time.
-    """
-    return field(default_factory=lambda: default, metadata={"check": check})
 
 
 @dataclass(frozen=True)
@@ -109,35 +95,35 @@ class TrainingArguments:
         InvalidInput: if a value is of the wrong type or out of range.
     """
 
-    model_name: str = _setting("microsoft/Phi-3-mini-4k-instruct", _source(MODELS))
-    dataset_name: str = _setting("tatsu-lab/alpaca", _source(DATASETS))
-    use_liger: bool = _setting(False)
-    max_seq_length: int = _setting(128, _at_least(1))
-    bf16: bool = _setting(True)
-    max_steps: int = _setting(40, _at_least(1))
-    num_train_epochs: float = _setting(1.0, _positive)
-    optim: str = _setting("sgd", _one_of(OPTIMIZERS))
-    per_device_train_batch_size: int = _setting(16, _at_least(1))
-    per_device_eval_batch_size: int = _setting(16, _at_least(1))
-    gradient_accumulation_steps: int = _setting(1, _at_least(1))
-    eval_strategy: str = _setting("no", _one_of(STRATEGIES))
-    save_strategy: str = _setting("no", _one_of(STRATEGIES))
-    learning_rate: float = _setting(6e-4, _positive)
-    weight_decay: float = _setting(0.05, _at_least(0))
-    warmup_ratio: float = _setting(0.1, _fraction)
-    lr_scheduler_type: str = _setting("cosine", _one_of(LR_SCHEDULERS))
-    logging_steps: int = _setting(1, _only_one)
-    include_num_input_tokens_seen: bool = _setting(True)
-    report_to: str = _setting("none", _one_of(TRACKERS))
-    seed: int = _setting(42, _at_least(0))
-    n_warmup_steps: int = _setting(2, _at_least(0))
-    gpu_memory_limit_gib: float | None = _setting(None, _positive)
-    require_idle_gpu: bool = _setting(False)
-    run: int = _setting(1, _at_least(1))
+    model_name: str = setting("microsoft/Phi-3-mini-4k-instruct", _source(MODELS))
+    dataset_name: str = setting("tatsu-lab/alpaca", _source(DATASETS))
+    use_liger: bool = setting(False)
+    max_seq_length: int = setting(128, at_least(1))
+    bf16: bool = setting(True)
+    max_steps: int = setting(40, at_least(1))
+    num_train_epochs: float = setting(1.0, positive)
+    optim: str = setting("sgd", one_of(OPTIMIZERS))
+    per_device_train_batch_size: int = setting(16, at_least(1))
+    per_device_eval_batch_size: int = setting(16, at_least(1))
+    gradient_accumulation_steps: int = setting(1, at_least(1))
+    eval_strategy: str = setting("no", one_of(STRATEGIES))
+    save_strategy: str = setting("no", one_of(STRATEGIES))
+    learning_rate: float = setting(6e-4, positive)
+    weight_decay: float = setting(0.05, at_least(0))
+    warmup_ratio: float = setting(0.1, fraction)
+    lr_scheduler_type: str = setting("cosine", one_of(LR_SCHEDULERS))
+    logging_steps: int = setting(1, _only_one)
+    include_num_input_tokens_seen: bool = setting(True)
+    report_to: str = setting("none", one_of(TRACKERS))
+    seed: int = setting(42, at_least(0))
+    n_warmup_steps: int = setting(2, at_least(0))
+    gpu_memory_limit_gib: float | None = setting(None, positive)
+    require_idle_gpu: bool = setting(False)
+    run: int = setting(1, at_least(1))
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            _check_field(type(self), "training_args", f.name, getattr(self, f.name))
+            check_field(type(self), "training_args", f.name, getattr(self, f.name))
         if self.n_warmup_steps >= self.max_steps:
             raise InvalidInput(
                 f"training_args.n_warmup_steps: {self.n_warmup_steps} leaves no step to measure; "
@@ -151,7 +137,7 @@ class TrainingArguments:
         Raises:
             InvalidInput: if a key is unknown or a value does not fit.
         """
-        return cls(**_read_fields(cls, "training_args", mapping))
+        return cls(**read_fields(cls, "training_args", mapping))
 
     @classmethod
     def from_json(cls, text: str, **_: Any) -> TrainingArguments:
@@ -198,16 +184,14 @@ class ExperimentArguments:
             key = f"experiment_args.{f.name}"
             values = getattr(self, f.name)
             if not isinstance(values, list):
-                raise InvalidInput(f"{key}: {_show(values)} is not a list; write [{_show(values)}]")
+                raise InvalidInput(f"{key}: {show(values)} is not a list; write [{show(values)}]")
             if not values:
                 raise InvalidInput(f"{key}: [] is empty; list at least one value")
             for value in values:
-                _check_field(TrainingArguments, "experiment_args", f.name, value)
+                check_field(TrainingArguments, "experiment_args", f.name, value)
             repeated = next((v for i, v in enumerate(values) if v in values[:i]), None)
             if repeated is not None:
-                raise InvalidInput(
-                    f"{key}: {_show(repeated)} is listed twice; list each value once"
-                )
+                raise InvalidInput(f"{key}: {show(repeated)} is listed twice; list each value once")
 
     @classmethod
     def from_mapping(cls, mapping: Any) -> ExperimentArguments:
@@ -216,7 +200,7 @@ class ExperimentArguments:
         Raises:
             InvalidInput: if a key is unknown or a value does not fit.
         """
-        return cls(**_read_fields(cls, "experiment_args", mapping))
+        return cls(**read_fields(cls, "experiment_args", mapping))
 
     @classmethod
     def from_json(cls, text: str, **_: Any) -> ExperimentArguments:
@@ -230,8 +214,8 @@ class ExperimentInputs:
 
     experiment_args: ExperimentArguments = field(default_factory=ExperimentArguments)
     training_args: TrainingArguments = field(default_factory=TrainingArguments)
-    n_runs: int = _setting(3, _at_least(1))
-    attempt: int = _setting(1, _at_least(1))
+    n_runs: int = setting(3, at_least(1))
+    attempt: int = setting(1, at_least(1))
 
 
 def expand_grid(
@@ -248,7 +232,7 @@ def expand_grid(
     Raises:
         InvalidInput: if `n_runs` is below 1, or the grid is too large to be meant.
     """
-    _check_field(ExperimentInputs, "", "n_runs", n_runs)
+    check_field(ExperimentInputs, "", "n_runs", n_runs)
     size = (
         len(experiment_args.use_liger) * len(experiment_args.per_device_train_batch_size) * n_runs
     )
@@ -286,21 +270,21 @@ def read_inputs_file(path: str | Path) -> ExperimentInputs:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
-        raise InvalidInput(f"{name}: {_one_line(problem)}{where}") from None
+        raise InvalidInput(f"{name}: {one_line(problem)}{where}") from None
     if content is None:
         raise InvalidInput(f"{name}: is empty; see phi3_inputs.yaml for what belongs in it")
     if not isinstance(content, dict):
         raise InvalidInput(
-            f"{name}: {_show(content)} is not a mapping; "
+            f"{name}: {show(content)} is not a mapping; "
             f"its keys are {', '.join(f.name for f in dataclasses.fields(ExperimentInputs))}"
         )
-    values = _known_keys(ExperimentInputs, "", content)
+    values = known_keys(ExperimentInputs, "", content)
     readers = {"experiment_args": ExperimentArguments, "training_args": TrainingArguments}
     for key, value in values.items():
         if key in readers:
             values[key] = readers[key].from_mapping(value)  # type: ignore[attr-defined]
         else:
-            _check_field(ExperimentInputs, "", key, value)
+            check_field(ExperimentInputs, "", key, value)
     inputs = ExperimentInputs(**values)
     axes = {f.name for f in dataclasses.fields(ExperimentArguments)}
     given = content.get("training_args") or {}
@@ -308,103 +292,8 @@ def read_inputs_file(path: str | Path) -> ExperimentInputs:
         if key in given:
             reason = "is counted by n_runs" if key == "run" else "is an axis of experiment_args"
             raise InvalidInput(
-                f"training_args.{key}: {_show(given[key])} would have no effect, since {key} "
+                f"training_args.{key}: {show(given[key])} would have no effect, since {key} "
                 f"{reason}; remove it here"
             )
     expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
     return inputs
-
-
-def _read_fields(cls: type, where: str, mapping: Any) -> dict[str, Any]:
-    if not isinstance(mapping, Mapping):
-        raise InvalidInput(f"{where}: {_show(mapping)} is not a mapping of keys to values")
-    values = _known_keys(cls, where, mapping)
-    hints = _hints(cls)
-    for key, value in values.items():
-        if isinstance(value, list):
-            values[key] = [_number(value, typing.get_args(hints[key])) for value in value]
-        else:
-            values[key] = _number(value, _alternatives(hints[key]))
-    return values
-
-
-def _known_keys(cls: type, where: str, mapping: Mapping[Any, Any]) -> dict[str, Any]:
-    known = [f.name for f in dataclasses.fields(cls)]
-    for key, value in mapping.items():
-        if key not in known:
-            path = f"{where}.{_show_key(key)}" if where else _show_key(key)
-            raise InvalidInput(
-                f"{path}: unknown key (value {_show(value)}){_did_you_mean(str(key), known)}; "
-                f"valid keys: {', '.join(known)}"
-            )
-    return dict(mapping)
-
-
-def _number(value: Any, types: tuple[type, ...]) -> Any:
-    """YAML 1.1, which PyYAML speaks, takes `6e-4` (no dot) for text. It is a number."""
-    if float in types and isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
-        return float(value)
-    return value
-
-
-def _check_field(cls: type, where: str, name: str, value: Any) -> None:
-    """Check a value's type and range against the field `name` of the dataclass `cls`."""
-    key = f"{where}.{name}" if where else name
-    types = _alternatives(_hints(cls)[name])
-    names = " or ".join(_TYPE_NAMES[t] for t in types)
-    if value is None:
-        if type(None) in types:
-            return
-        raise InvalidInput(f"{key}: null is not {names}")
-    accepted = (*types, int) if float in types else types
-    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in types):
-        raise InvalidInput(f"{key}: {_show(value)} is not {names}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidInput(f"{key}: {_show(value)} is not a finite number")
-    if isinstance(value, int) and abs(value) >= 2**31:
-        raise InvalidInput(f"{key}: {_show(value)} is too large; it must be below {2**31}")
-    check = next(f for f in dataclasses.fields(cls) if f.name == name).metadata.get("check")
-    problem = check(value) if check else None
-    if problem:
-        raise InvalidInput(f"{key}: {_show(value)} {problem}")
-
-
-_TYPE_NAMES: dict[type, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    type(None): "null",
-}
-
-
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _alternatives(hint: Any) -> tuple[type, ...]:
-    return typing.get_args(hint) or (hint,)
-
-
-def _did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    # The blog's own file says `dataset`, which is too short for a mere likeness to be found.
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6) or [
-        k for k in known if word and k.startswith(word)
-    ]
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _one_line(text: str, limit: int = 120) -> str:
-    text = " ".join(str(text).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _show(value: Any) -> str:
-    try:
-        return _one_line(json.dumps(value, ensure_ascii=True, default=repr))
-    except (ValueError, TypeError, RecursionError):
-        return _one_line(ascii(type(value).__name__))
-
-
-def _show_key(key: Any) -> str:
-    return key if isinstance(key, str) and key.isidentifier() else _show(key)

@@ -33,6 +33,7 @@ MODEL_FOLDER = "model"
 TRAINING_MODULES = (
     "arguments",
     "builtin",
+    "checks",
     "dataset",
     "efficiency",
     "environment",

@@ -9,8 +9,9 @@ RUN := $(BIN)/pyflyte run liger_kernel_finetuning.py benchmarking_experiment --i
 .PHONY: smoke run test lint types check clean
 .DEFAULT_GOAL := smoke
 
+# On the CPU also where there is a GPU: the smoke run is the same everywhere.
 smoke: $(VENV)/installed
-	HF_HUB_OFFLINE=1 $(RUN) smoke_inputs.yaml
+	CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 $(RUN) smoke_inputs.yaml
 
 run: $(VENV)/installed
 	$(RUN) $(INPUTS)

@@ -46,6 +46,17 @@ def _gpu_kind() -> str:
     return kind
 
 
+PYTHON_VERSION = "3.11"
+# Triton compiles its kernels' launcher with the C compiler it finds at run time.
+APT_PACKAGES = ["build-essential"]
+GPU_LIMITS = Resources(cpu="12", mem="24Gi", gpu="1")
+DOWNLOAD_LIMITS = Resources(cpu="2", mem="8Gi")
+ANALYSIS_LIMITS = Resources(cpu="2", mem="2Gi")
+# What else of a training container a measurement may depend on.
+MACHINE_DIGEST = hashlib.sha256(
+    repr((PYTHON_VERSION, APT_PACKAGES, GPU_LIMITS)).encode()
+).hexdigest()[:8]
+
 BY_UNION = Path(sys.argv[0]).stem == "union"
 GPU_KIND = _gpu_kind()
 GPU = ACCELERATORS[GPU_KIND]
@@ -73,10 +84,9 @@ REGISTRATION = {
 image = ImageSpec(
     name="liger-kernel-finetuning",
     registry=REGISTRY or None,
-    python_version="3.11",
+    python_version=PYTHON_VERSION,
     requirements=REQUIREMENTS,
-    # Triton compiles its kernels' launcher with the C compiler it finds at run time.
-    apt_packages=["build-essential"],
+    apt_packages=APT_PACKAGES,
     # flytekit makes a registration's version out of code and image. Flyte refuses one version with
     # two contents, so settings that are neither have to show in the image's tag.
     tag_format=f"{{spec_hash}}-{_registration_digest()}",
@@ -84,7 +94,3 @@ image = ImageSpec(
     # can pull. Union Serverless uses it anyway; elsewhere flytekit would build for this machine.
     builder="union" if BY_UNION and not REGISTRY else None,
 )
-
-GPU_LIMITS = Resources(cpu="12", mem="24Gi", gpu="1")
-DOWNLOAD_LIMITS = Resources(cpu="2", mem="8Gi")
-ANALYSIS_LIMITS = Resources(cpu="2", mem="2Gi")

@@ -33,6 +33,7 @@ from image_spec import (
     GPU,
     GPU_KIND,
     GPU_LIMITS,
+    MACHINE_DIGEST,
     PINS_DIGEST,
     REGISTRATION,
     SECRET_GROUP,
@@ -42,9 +43,9 @@ from image_spec import (
     image,
 )
 from liger_benchmark import report, sources, store, terminal
-from liger_benchmark.analysis import analyse
+from liger_benchmark.analysis import analyse, read_experiment
 from liger_benchmark.arguments import ExperimentArguments, TrainingArguments, expand_grid
-from liger_benchmark.isolation import ChildFailed
+from liger_benchmark.isolation import summary
 from liger_benchmark.progress import Progress, describe
 from liger_benchmark.runs import FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run, write_run
 from liger_benchmark.training import run_condition
@@ -53,9 +54,9 @@ from missing_secret import MissingSecret
 command_line.prepare(sys.argv)
 
 BUILD = Path(__file__).resolve().parent / "build"
-# A result is used again only for the same training code, the same pins and the same kind of GPU.
+# A result is used again only for the same training code, pins, container and kind of GPU.
 DOWNLOAD_VERSION = f"{store.code_digest(store.DOWNLOAD_MODULES)}-{PINS_DIGEST}"
-TRAINING_VERSION = f"{store.code_digest()}-{PINS_DIGEST}-{GPU_KIND}"
+TRAINING_VERSION = f"{store.code_digest()}-{PINS_DIGEST}-{MACHINE_DIGEST}-{GPU_KIND}"
 
 # Without `union` installed, flytekit takes no secret that has no group.
 GROUP = SECRET_GROUP or ("liger-benchmark" if get_plugin().secret_requires_group() else None)
@@ -148,6 +149,7 @@ def train_model(
     )
     folder = store.run_folder(storage(), training_args, dataset_folder, model_folder)
     progress.condition_begins(training_args.condition)
+    store.forget_failure(storage(), training_args)
     run = store.finished(folder)
     reused = run is not None
     if run is None:
@@ -156,12 +158,9 @@ def train_model(
                 folder,
                 partial(train_and_log, training_args, dataset_folder, model_folder),
             )
-        except ChildFailed as error:
-            progress.condition_ends(f"failed: {error.summary}")
-            write_run(
-                store.failure_folder(storage(), training_args),
-                Run(training_args, FAILED, record={"error": error.error} | tracking.address()),
-            )
+        except Exception as error:
+            progress.condition_ends(f"failed: {summary(error)}")
+            store.keep_failure(storage(), training_args, error, tracking.address())
             raise
     progress.condition_ends(
         describe(run) + (" (kept from an earlier run)" if reused else ""), reused
@@ -228,12 +227,13 @@ def analyze_results(
     folder = store.experiment_folder(storage(), training_args_list)
     for training_args, result in zip(training_args_list, results, strict=True):
         collect(training_args, result, folder / "runs" / training_args.slug)
-    analysis = analyse([read_run(path) for path in sorted((folder / "runs").iterdir())])
+    analysis = analyse(read_experiment([folder]))
     for name, html in report.decks(analysis).items():
         Deck(name, html)
     page = report.write(analysis, folder)
-    # Last of all, below what flytekit itself prints at the end of a local run.
-    atexit.register(terminal.print_summary, analysis, page)
+    if is_local():
+        # Last of all, below what flytekit itself prints at the end of a run.
+        atexit.register(terminal.print_summary, analysis, page)
     return analysis.runs_table
 
 

@@ -66,13 +66,7 @@ def wandb_run(
         id=run_id,
         notes=notes,
         reinit="finish_previous",
-        settings=wandb.Settings(
-            # As a setting, unlike after wandb.login(), the key is written nowhere.
-            api_key=api_key,
-            init_timeout=INIT_TIMEOUT_S,
-            finish_timeout=FINISH_TIMEOUT_S,
-            quiet=True,
-        ),
+        api_key=api_key,
     )
     try:
         yield
@@ -113,9 +107,16 @@ def experiment_name(arguments: TrainingArguments, version: str) -> str:
     return f"{arguments.short_model_name} {digest[:8]}"
 
 
-def _open(**options: Any) -> None:
+def _open(*, api_key: str | None, **options: Any) -> None:
     try:
-        wandb.init(**options)
+        settings = wandb.Settings(
+            # As a setting, unlike after wandb.login(), the key is written nowhere.
+            api_key=api_key,
+            init_timeout=INIT_TIMEOUT_S,
+            finish_timeout=FINISH_TIMEOUT_S,
+            quiet=True,
+        )
+        wandb.init(**options, settings=settings)
     except (AuthenticationError, UsageError) as error:
         raise TrackingRefused(
             f"W&B: {_one_line(error)}; check the key (`wandb login`, or the secret wandb_api_key "

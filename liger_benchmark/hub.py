@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeVar
 Kind = Literal["model", "dataset"]
 T = TypeVar("T")
 
+TOKEN = "a token in HF_TOKEN (on a cluster: the secret hf_token, see README)"
 ALTERNATIVES: dict[Kind, str] = {"model": "builtin:phi3-mini", "dataset": "builtin:instructions"}
 # Seconds before each new try.
 WAITS_S = (1.0, 2.0, 4.0, 8.0)
@@ -211,9 +212,9 @@ def _problem(error: BaseException, name: str, kind: Kind) -> str | None:
         if isinstance(cause, SourceUnavailable):
             return str(cause)
         if isinstance(cause, GatedRepoError):
-            return f"is gated; accept its terms at {page} and provide a token in HF_TOKEN"
+            return f"is gated; accept its terms at {page} and provide {TOKEN}"
         if isinstance(cause, RepositoryNotFoundError):
-            return "is not on the Hub, or is private; check the spelling or provide HF_TOKEN"
+            return f"is not on the Hub, or is private; check the spelling or provide {TOKEN}"
         if isinstance(cause, HfHubHTTPError):
             status = cause.response.status_code
             hint = "; check the token in HF_TOKEN" if status in (401, 403) else ""

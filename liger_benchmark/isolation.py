@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -31,16 +31,14 @@ class ChildFailed(RuntimeError):
 
     Attributes:
         error: `type`, `message` and `traceback` of what happened, for the record.
+        rows: the history of the steps that it had finished.
     """
+
+    rows: Sequence[dict[str, Any]] = ()
 
     def __init__(self, error: dict[str, str]) -> None:
         super().__init__(error["traceback"] or error["message"])
         self.error = error
-
-    @property
-    def summary(self) -> str:
-        """What happened, in one line."""
-        return " ".join(f"{self.error['type']}: {self.error['message']}".split())
 
 
 def run_isolated(
@@ -109,6 +107,17 @@ def describe_error(error: BaseException) -> dict[str, str]:
         "message": str(error),
         "traceback": "".join(traceback.format_exception(error)).strip(),
     }
+
+
+def error_of(error: BaseException) -> dict[str, str]:
+    """What happened, for the record: in the child if the error came from one."""
+    return error.error if isinstance(error, ChildFailed) else describe_error(error)
+
+
+def summary(error: BaseException) -> str:
+    """What happened, in one line."""
+    described = error_of(error)
+    return " ".join(f"{described['type']}: {described['message']}".split())
 
 
 def _child(sender: Connection, function: Callable[..., Any], args: tuple[Any, ...]) -> None:

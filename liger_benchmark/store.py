@@ -9,13 +9,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import platform
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pandas as pd
+
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.environment import package_versions, visible_gpu
 from liger_benchmark.folders import fresh_folder
+from liger_benchmark.isolation import ChildFailed, error_of
 from liger_benchmark.runs import (
     FAILED,
     HISTORY_FILE,
@@ -73,6 +77,7 @@ def run_folder(
         fingerprint(dataset_folder),
         fingerprint(model_folder),
         code_digest(),
+        platform.python_version(),
         package_versions(),
         visible_gpu(),
     )
@@ -82,6 +87,20 @@ def run_folder(
 def failure_folder(root: Path, arguments: TrainingArguments) -> Path:
     """Where the reason of a condition's last failure is kept."""
     return root / "failed" / f"{arguments.slug}-{_digest(dataclasses.asdict(arguments))}"
+
+
+def keep_failure(
+    root: Path, arguments: TrainingArguments, error: Exception, tracked: dict[str, str]
+) -> None:
+    """Keep why a condition failed, the steps it had finished, and where it was `tracked`."""
+    history = pd.DataFrame(error.rows if isinstance(error, ChildFailed) else ())
+    run = Run(arguments, FAILED, history, {"error": error_of(error)} | tracked)
+    write_run(failure_folder(root, arguments), run)
+
+
+def forget_failure(root: Path, arguments: TrainingArguments) -> None:
+    """Forget why the condition failed the last time: it is tried again."""
+    shutil.rmtree(failure_folder(root, arguments), ignore_errors=True)
 
 
 def experiment_folder(root: Path, grid: list[TrainingArguments]) -> Path:

@@ -23,7 +23,7 @@ from liger_benchmark import environment, liger_on_cpu
 from liger_benchmark.arguments import InvalidInput, TrainingArguments
 from liger_benchmark.dataset import PAD_TO_MULTIPLE_OF, checksum, load_tokenizer, prepare_datasets
 from liger_benchmark.efficiency import CpuDevice, CudaDevice, EfficiencyCallback
-from liger_benchmark.isolation import run_isolated
+from liger_benchmark.isolation import ChildFailed, run_isolated
 from liger_benchmark.model import (
     active_liger_parts,
     check_liger,
@@ -64,14 +64,18 @@ def run_condition(
         on_row(row)
 
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    record, process_seconds = run_isolated(
-        train,
-        arguments,
-        Path(dataset_folder),
-        Path(model_folder),
-        Path(output_folder),
-        on_message=keep,
-    )
+    try:
+        record, process_seconds = run_isolated(
+            train,
+            arguments,
+            Path(dataset_folder),
+            Path(model_folder),
+            Path(output_folder),
+            on_message=keep,
+        )
+    except ChildFailed as error:
+        error.rows = rows
+        raise
     outcome = OUT_OF_MEMORY if "out_of_memory" in record else COMPLETED
     phases = {
         "process": process_seconds["process"],

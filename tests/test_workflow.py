@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import isolated_functions
+import isolated_training
 import pandas as pd
 import pytest
 from conftest import TINY
 
 import liger_kernel_finetuning as workflow
+from liger_benchmark import report, training
 from liger_benchmark.arguments import ExperimentArguments, TrainingArguments
 from liger_benchmark.isolation import run_isolated
 from liger_benchmark.runs import read_run
@@ -107,13 +109,48 @@ def test_a_killed_sub_task_leaves_none_and_is_called_failed(
     assert "signal 9" in failed["reason"]
 
 
+def test_a_failed_run_keeps_its_reason_and_its_steps_until_it_is_tried_again(
+    build_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = training.run_isolated
+
+    def fail_in_step_two(function: Any, arguments: Any, *args: Any, **kwargs: Any) -> Any:
+        if arguments.per_device_train_batch_size == 2:
+            return original(function, arguments, *args, **kwargs)
+        return original(
+            isolated_training.train_with_fault,
+            "mid-run",
+            isolated_training.ANYTHING_ELSE,
+            arguments,
+            *args,
+            **kwargs,
+        )
+
+    monkeypatch.setattr(training, "run_isolated", fail_in_step_two)
+    grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1, 2])
+    run_experiment(TINY, grid)
+    [failed] = (build_folder / "failed").iterdir()
+    assert read_run(failed).record["error"]["message"] == "something else broke"
+    assert list(read_run(failed).history["step"]) == [1]
+    monkeypatch.setattr(training, "run_isolated", original)
+    run_experiment(TINY, grid)
+    assert list((build_folder / "failed").iterdir()) == []
+
+
+def test_the_page_of_a_run_is_the_page_that_the_command_rebuilds(
+    build_folder: Path, tmp_path: Path
+) -> None:
+    grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[2, 1])
+    run_experiment(TINY, grid)
+    [page] = build_folder.glob("results/*/report.html")
+    rebuilt = tmp_path / "rebuilt.html"
+    report.main([str(page.parent), "--output", str(rebuilt)])
+    assert rebuilt.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+
+
 def test_out_of_memory_is_a_result_with_the_history_so_far(
     build_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import isolated_training
-
-    from liger_benchmark import training
-
     original = training.run_isolated
 
     def out_of_memory_if_vanilla(function: Any, arguments: Any, *args: Any, **kwargs: Any) -> Any:

@@ -25,7 +25,9 @@ def prepare(argv: list[str]) -> None:
         try:
             read_inputs_file(inputs_file)
         except InvalidInput as error:
-            raise SystemExit(f"{inputs_file}: {error}") from None
+            # The file's own faults are told with its name; those in it with the key.
+            where = "" if str(error).startswith(Path(inputs_file).name) else f"{inputs_file}: "
+            raise SystemExit(f"{where}{error}") from None
     if "run" in argv and not {"--remote", "-r"} & set(argv):
         # flytekit's cache holds paths, and files go away; a local run keeps its own results.
         os.environ.setdefault("FLYTE_LOCAL_CACHE_ENABLED", "false")

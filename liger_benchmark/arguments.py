@@ -252,6 +252,21 @@ def expand_grid(
     ]
 
 
+def _refuse_repeated_keys(node: yaml.Node | None) -> None:
+    """YAML takes the last of two equal keys in silence; one of them is a mistake."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise InvalidInput(f"{one_line(key.value)} is given twice, again at line {line}")
+            seen.add(str(key.value))
+            _refuse_repeated_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item)
+
+
 def read_inputs_file(path: str | Path) -> ExperimentInputs:
     """Read and check an inputs file, whole.
 
@@ -266,6 +281,9 @@ def read_inputs_file(path: str | Path) -> ExperimentInputs:
         raise InvalidInput(f"{name}: cannot be read: {reason}") from None
     try:
         content = yaml.safe_load(text)
+        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -288,12 +306,11 @@ def read_inputs_file(path: str | Path) -> ExperimentInputs:
     inputs = ExperimentInputs(**values)
     axes = {f.name for f in dataclasses.fields(ExperimentArguments)}
     given = content.get("training_args") or {}
-    for key in ("run", *sorted(axes & set(content.get("experiment_args") or {}))):
+    for key in ("run", *sorted(axes)):
         if key in given:
-            reason = "is counted by n_runs" if key == "run" else "is an axis of experiment_args"
+            cure = "n_runs counts the runs" if key == "run" else f"list it in experiment_args.{key}"
             raise InvalidInput(
-                f"training_args.{key}: {show(given[key])} would have no effect, since {key} "
-                f"{reason}; remove it here"
+                f"training_args.{key}: {show(given[key])} would have no effect here; {cure}"
             )
     expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
     return inputs

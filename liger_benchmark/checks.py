@@ -60,7 +60,7 @@ def read_fields(cls: type, where: str, mapping: Any) -> dict[str, Any]:
         InvalidInput: if it is no mapping, or names a field that `cls` has not.
     """
     if not isinstance(mapping, Mapping):
-        raise InvalidInput(f"{where}: {show(mapping)} is not a mapping of keys to values")
+        raise InvalidInput(f"{where}: {show(mapping)} is not a mapping; indent its keys below it")
     values = known_keys(cls, where, mapping)
     hints = _hints(cls)
     for key, value in values.items():
@@ -89,10 +89,13 @@ def known_keys(cls: type, where: str, mapping: Mapping[Any, Any]) -> dict[str, A
 
 
 def _number(value: Any, types: tuple[type, ...]) -> Any:
-    """YAML 1.1, which PyYAML speaks, takes `6e-4` (no dot) for text. It is a number."""
-    if float in types and isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
+    """YAML 1.1, which PyYAML speaks, takes `6e-4` and `6.0e4` for text. They are numbers."""
+    if float in types and isinstance(value, str) and _EXPONENT.fullmatch(value):
         return float(value)
     return value
+
+
+_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
 def check_field(cls: type, where: str, name: str, value: Any) -> None:
@@ -110,7 +113,7 @@ def check_field(cls: type, where: str, name: str, value: Any) -> None:
         raise InvalidInput(f"{key}: null is not {names}")
     accepted = (*types, int) if float in types else types
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in types):
-        raise InvalidInput(f"{key}: {show(value)} is not {names}")
+        raise InvalidInput(f"{key}: {show(value)} is not {names}{_cure(value, types)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidInput(f"{key}: {show(value)} is not a finite number")
     if isinstance(value, int) and abs(value) >= 2**31:
@@ -119,6 +122,15 @@ def check_field(cls: type, where: str, name: str, value: Any) -> None:
     problem = check(value) if check else None
     if problem:
         raise InvalidInput(f"{key}: {show(value)} {problem}")
+
+
+def _cure(value: Any, types: tuple[type, ...]) -> str:
+    """What to write instead, for the slips that YAML invites."""
+    if isinstance(value, bool) and str in types:
+        return '; YAML reads a bare yes or no so: put the word in quotes, as in "no"'
+    if isinstance(value, str) and str not in types:
+        return "; write it without quotes"
+    return ""
 
 
 _TYPE_NAMES: dict[type, str] = {
@@ -147,10 +159,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def one_line(text: str, limit: int = 120) -> str:
+def one_line(text: object, limit: int = 120) -> str:
     """The text without line breaks, and cut where it grows too long for a message."""
-    text = " ".join(str(text).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    line = " ".join(str(text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def show(value: Any) -> str:

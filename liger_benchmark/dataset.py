@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liger_benchmark.arguments import InvalidInput, TrainingArguments
+from liger_benchmark.checks import one_line
 
 if TYPE_CHECKING:
     import datasets
@@ -24,10 +25,20 @@ IGNORED = -100
 
 
 def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerBase:
-    """The model's tokenizer; one without a pad token pads with its end-of-sequence token."""
+    """The model's tokenizer; one without a pad token pads with its end-of-sequence token.
+
+    Raises:
+        InvalidInput: if the folder holds no tokenizer that transformers can load.
+    """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model_folder, trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model_folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"training_args.model_name: the folder {model_folder.name!r} holds no tokenizer that "
+            f"can be loaded; add the model's tokenizer.json ({one_line(error)})"
+        ) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -102,7 +113,7 @@ def _usable_texts(rows: Any, name: str) -> Any:
     if "text" not in rows.column_names:
         raise InvalidInput(
             f"training_args.dataset_name: {name!r} has no column 'text'; "
-            f"it has {', '.join(rows.column_names)}"
+            f"it has {', '.join(rows.column_names)}; give it one in Alpaca's form"
         )
     texts = rows.select_columns(["text"])
     # A row without a response has nothing to take a loss on.

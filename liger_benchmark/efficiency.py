@@ -8,9 +8,11 @@ aggregate: they hold compilation, autotuning and the allocator's first requests.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 MIB = 2**20
@@ -52,17 +54,26 @@ class CudaDevice:
 
 
 class CpuDevice:
-    """A CPU; its memory is the process's resident set, read at the end of each step."""
+    """A CPU; its memory is the process's resident set.
+
+    Linux tells its peak and can forget it; elsewhere it is what is resident at the step's end.
+    """
 
     def synchronize(self) -> None:
         """Nothing to wait for: a CPU's work is done when the call returns."""
 
     def reset_peak_memory(self) -> None:
-        """Nothing to forget: the resident set is read, not tracked."""
+        """Forget the peak so far (proc(5): 5 in clear_refs resets VmHWM)."""
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
     def peak_memory(self) -> dict[str, float]:
         import psutil
 
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+                if line.startswith("VmHWM:"):
+                    return {"resident_set_MB": int(line.split()[1]) / 1024}
         return {"resident_set_MB": psutil.Process().memory_info().rss / MIB}
 
 
@@ -110,6 +121,7 @@ class EfficiencyCallback:
     Args:
         n_warmup_steps: how many steps of this session to leave out of every aggregate.
         device: what to synchronise and whose memory to read.
+        counts_tokens_seen: whether rows hold `num_input_tokens_seen`, the session's running total.
         on_row: called with each finished row of the history.
         clock: seconds, monotonic.
     """
@@ -120,11 +132,14 @@ class EfficiencyCallback:
         device: Device,
         on_row: Callable[[dict[str, Any]], None] = lambda row: None,
         clock: Callable[[], float] = time.perf_counter,
+        counts_tokens_seen: bool = False,
     ) -> None:
         self.n_warmup_steps = n_warmup_steps
         self.device = device
         self.on_row = on_row
         self.clock = clock
+        self.counts_tokens_seen = counts_tokens_seen
+        self.tokens_seen = 0
         self.history: list[dict[str, Any]] = []
         self.steps_this_session = 0
         self.seconds = 0.0
@@ -177,7 +192,10 @@ class EfficiencyCallback:
             **{f"total_peak_{kind}": peak for kind, peak in self.peaks.items()},
         )
         used = {k: v for k, v in asdict(memory).items() if _kind(k) in peaks}
+        self.tokens_seen += self.step_tokens
         row = {"step": state.global_step, "is_warmup": is_warmup}
+        if self.counts_tokens_seen:
+            row["num_input_tokens_seen"] = self.tokens_seen
         self.history.append({**row, **asdict(times), **asdict(tps), **used})
 
     def on_log(
@@ -190,7 +208,7 @@ class EfficiencyCallback:
         self.on_row(self.history[-1])
 
 
-LOGGED = ("loss", "grad_norm", "learning_rate", "epoch", "num_input_tokens_seen")
+LOGGED = ("loss", "grad_norm", "learning_rate", "epoch")
 
 
 def _kind(column: str) -> str:

@@ -82,8 +82,8 @@ def clocks() -> dict[str, int | None]:
         return {key: _or_none(nvml, read) for key, read in readings.items()}
 
 
-def other_processes() -> list[dict[str, Any]]:
-    """The processes that compute on the GPU: `pid`, `name` and `memory_MB`.
+def other_processes() -> list[dict[str, Any]] | None:
+    """The processes that compute on the GPU: `pid`, `name` and `memory_MB`; None if it won't tell.
 
     Call it before this process uses CUDA: in a container NVML counts processes by the host's
     numbers, by which a process cannot recognise itself.
@@ -91,10 +91,11 @@ def other_processes() -> list[dict[str, Any]]:
     with _nvml_device() as (nvml, handle):
         if handle is None:
             return []
+        processes = _or_none(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        if processes is None:
+            return None
         found = []
-        for process in (
-            _or_none(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
-        ):
+        for process in processes:
             name = _or_none(nvml, lambda pid=process.pid: nvml.nvmlSystemGetProcessName(pid))
             used = process.usedGpuMemory
             found.append(
@@ -107,12 +108,17 @@ def other_processes() -> list[dict[str, Any]]:
         return found
 
 
-def check_idle(processes: list[dict[str, Any]]) -> None:
-    """Refuse a GPU that others use.
+def check_idle(processes: list[dict[str, Any]] | None) -> None:
+    """Refuse a GPU that others use, or that does not tell.
 
     Raises:
         GpuNotIdle: naming the processes.
     """
+    if processes is None:
+        raise GpuNotIdle(
+            "training_args.require_idle_gpu: true, but the driver does not tell which processes "
+            "use the GPU; set it to false"
+        )
     if processes:
         names = ", ".join(f"{p['name']} (pid {p['pid']})" for p in processes)
         raise GpuNotIdle(
@@ -127,10 +133,15 @@ def visible_gpu() -> str | None:
         return None if handle is None else _text(nvml.nvmlDeviceGetName(handle))
 
 
+def first_visible_device() -> str:
+    """The number or UUID of the GPU that a run uses; empty if CUDA_VISIBLE_DEVICES hides all."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+
+
 @contextlib.contextmanager
 def _nvml_device() -> Iterator[tuple[Any, Any]]:
     """NVML and the first device that CUDA_VISIBLE_DEVICES leaves visible, or (None, None)."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    visible = first_visible_device()
     if visible in ("", "-1"):
         yield None, None
         return

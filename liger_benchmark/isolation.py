@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from liger_benchmark.environment import visible_gpu
+from liger_benchmark.environment import first_visible_device, visible_gpu
 
 PRELOAD = ["torch", "transformers.trainer", "trl.trainer.sft_trainer", "datasets"]
 
@@ -147,6 +147,10 @@ def _prepare_fork_server() -> None:
     # Asks the driver's management library instead of CUDA whether there is a GPU: a CUDA that was
     # initialised before the fork does not work after it.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    # One GPU, and the one that NVML is asked about: the trainer would spread a batch over all that
+    # it sees, and CUDA would count them in another order.
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    os.environ["CUDA_VISIBLE_DEVICES"] = first_visible_device()
     if visible_gpu() is None:
         # Without a GPU, Liger's kernels are interpreted; triton reads this when it is imported.
         os.environ["TRITON_INTERPRET"] = "1"

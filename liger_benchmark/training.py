@@ -122,6 +122,7 @@ def train(
     callback = EfficiencyCallback(
         arguments.n_warmup_steps,
         CudaDevice() if on_gpu else CpuDevice(),
+        counts_tokens_seen=arguments.include_num_input_tokens_seen,
         on_row=lambda row: send({k: getattr(arguments, k) for k in IDENTITY} | row),
     )
     try:
@@ -255,7 +256,9 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
         "lr_scheduler_type": arguments.lr_scheduler_type,
         "logging_strategy": "steps",
         "logging_steps": arguments.logging_steps,
-        "include_num_input_tokens_seen": "all" if arguments.include_num_input_tokens_seen else "no",
+        # transformers' own count makes the CPU wait for the GPU in the middle of every step, so the
+        # callback counts instead.
+        "include_num_input_tokens_seen": "no",
         "seed": arguments.seed,
         # W&B is the workflow's: the parent logs what the child sends.
         "report_to": "none",
@@ -332,9 +335,9 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: Any) -> None:
         )
 
 
-# How CUDA and its libraries say that memory was refused, besides PyTorch's own exception.
+# How CUDA, its libraries and Triton say that memory was refused, besides PyTorch's own exception.
 _OUT_OF_MEMORY = re.compile(
-    r"CUDA (error: )?out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED", re.I
+    r"CUDA\]?( driver)?( error)?:? out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED", re.I
 )
 _TRIED = re.compile(r"Tried to allocate ([\d.]+) (GiB|MiB|KiB|bytes)")
 _IN_MIB = {"GiB": 1024.0, "MiB": 1.0, "KiB": 1 / 1024, "bytes": 1 / 2**20}

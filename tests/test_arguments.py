@@ -98,7 +98,10 @@ MISTAKES = [
     ("training_args: {report_to: tensorboard}", ["report_to", "none, wandb"]),
     ("training_args: {eval_strategy: always}", ["eval_strategy", "no, steps, epoch"]),
     # YAML 1.1 reads a bare `no` as false: the quotes are needed, and the line says the type.
-    ("training_args: {save_strategy: no}", ["save_strategy", "false is not a text"]),
+    (
+        "training_args: {save_strategy: no}",
+        ["save_strategy", "false is not a text", 'in quotes, as in "no"'],
+    ),
     ("training_args: {seed: -1}", ["training_args.seed", "-1"]),
     ("training_args: {gpu_memory_limit_gib: 0}", ["gpu_memory_limit_gib", "0"]),
     ("training_args: {gpu_memory_limit_gib: 39GB}", ["gpu_memory_limit_gib", '"39GB"']),
@@ -127,8 +130,15 @@ MISTAKES = [
     ("experiment_args: {per_device_train_batch_size: [null]}", ["batch_size", "null"]),
     (
         "experiment_args: {use_liger: [true]}\ntraining_args: {use_liger: false}",
-        ["training_args.use_liger", "axis"],
+        ["training_args.use_liger", "no effect", "experiment_args.use_liger"],
     ),
+    (
+        "training_args: {per_device_train_batch_size: 8}",
+        ["per_device_train_batch_size", "8", "experiment_args.per_device_train_batch_size"],
+    ),
+    ("training_args: {bf16: false, bf16: true}", ["bf16", "given twice", "line 1"]),
+    ("n_runs: 1\nn_runs: 2", ["n_runs", "given twice", "line 2"]),
+    ("training_args: {seed: '7'}", ["training_args.seed", "without quotes"]),
     ("n_runs: 0", ["n_runs", "0 must be 1 or more"]),
     ("n_runs: three", ["n_runs", '"three"', "whole number"]),
     ("n_runs: 100000", ["n_runs", str(MAX_GRID)]),
@@ -167,9 +177,10 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_a_number_in_exponent_form_without_a_dot_is_a_number(tmp_path: Path) -> None:
-    inputs = read_inputs_file(written(tmp_path, "training_args: {learning_rate: 6e-4}"))
-    assert inputs.training_args.learning_rate == 6e-4
+@pytest.mark.parametrize("text", ["6e-4", "6.0e-4", "6E-4", "0.0006", "+6e-4", ".6e-3", "6.e-4"])
+def test_a_number_in_any_usual_form_is_a_number(tmp_path: Path, text: str) -> None:
+    inputs = read_inputs_file(written(tmp_path, f"training_args: {{learning_rate: {text}}}"))
+    assert inputs.training_args.learning_rate == pytest.approx(6e-4)
 
 
 @given(st.text(max_size=200))

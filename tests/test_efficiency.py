@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liger_benchmark.efficiency import EfficiencyCallback
+from liger_benchmark.efficiency import CpuDevice, EfficiencyCallback
 
 
 class FakeDevice:
@@ -78,6 +79,32 @@ def test_exactly_the_warmup_steps_are_left_out_and_averages_are_totals_over_seco
     assert column(callback, "avg_step_seconds") == [None, None, 2.0, 1.5]
     assert callback.warmup_seconds == 12.0
     assert callback.seconds == 3.0
+
+
+def test_tokens_seen_are_counted_from_the_first_step_if_asked_for() -> None:
+    clock = iter(range(99)).__next__
+    for asked, expected in ((True, [5, 12]), (False, [None, None])):
+        callback = EfficiencyCallback(
+            1, FakeDevice([(1, 1)] * 2), clock=clock, counts_tokens_seen=asked
+        )
+        for n_tokens in (5, 7):
+            callback.on_step_begin(None, SimpleNamespace(global_step=0), None)
+            callback.count_tokens(n_tokens)
+            callback.on_step_end(None, SimpleNamespace(global_step=1), None)
+        assert [row.get("num_input_tokens_seen") for row in callback.history] == expected
+
+
+def test_on_a_cpu_the_peak_is_of_the_step_and_not_of_its_end() -> None:
+    device = CpuDevice()
+    device.reset_peak_memory()
+    before = device.peak_memory()["resident_set_MB"]
+    block = bytearray(64 * 2**20)
+    block[::4096] = b"x" * len(block[::4096])
+    del block
+    if sys.platform == "linux":
+        assert device.peak_memory()["resident_set_MB"] >= before + 48
+    device.reset_peak_memory()
+    assert device.peak_memory()["resident_set_MB"] > 0
 
 
 def test_without_warmup_every_step_counts() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from liger_benchmark.caveats import find_warnings
+from liger_benchmark.caveats import find_warnings, sizes_that_barely_fit
 from liger_benchmark.claims import Claim, judge_claims, overall_verdict
 from liger_benchmark.devices import Device, device_of
 from liger_benchmark.headline import headline
@@ -24,7 +24,7 @@ from liger_benchmark.intervals import (
 )
 from liger_benchmark.merging import NotOneExperiment, read_experiment
 from liger_benchmark.runs import COMPLETED, FAILED, OUT_OF_MEMORY, Run
-from liger_benchmark.wording import gibibytes, model_title
+from liger_benchmark.wording import baseline_first, gibibytes, model_title
 
 __all__ = ["Analysis", "NotOneExperiment", "analyse", "read_experiment"]
 
@@ -100,7 +100,8 @@ def analyse(runs: list[Run]) -> Analysis:
     comparison = _comparison(runs, runs_table, memory_column)
     model = model_title(runs[0].training_args.short_model_name)
     first, later = _first_and_later_overhead(runs, runs_table)
-    claims = judge_claims(cells, comparison, device.timings_count)
+    claims = judge_claims(cells, comparison, device.trial)
+    tight = {size for sizes in sizes_that_barely_fit(runs).values() for size in sizes}
     return Analysis(
         runs=runs,
         runs_table=runs_table,
@@ -108,7 +109,7 @@ def analyse(runs: list[Run]) -> Analysis:
         comparison=comparison,
         claims=claims,
         verdict=overall_verdict(claims),
-        headline=headline(model, runs_table, cells, comparison, device.timings_count),
+        headline=headline(model, runs_table, cells, comparison, device.trial, tight),
         warnings=find_warnings(runs, cells, comparison, device),
         device=device,
         model=model,
@@ -217,7 +218,9 @@ def _cells(runs_table: pd.DataFrame, memory_column: str) -> pd.DataFrame:
                 "mfu": of_cell["mfu"].mean(),
             }
         )
-    return pd.DataFrame(rows).sort_values([BATCH_SIZE, "arm"], ignore_index=True)
+    arms = baseline_first(runs_table["arm"])
+    rows.sort(key=lambda row: (row[BATCH_SIZE], arms.index(row["arm"])))
+    return pd.DataFrame(rows)
 
 
 def _ends(name: str, values: pd.Series) -> dict[str, float | None]:

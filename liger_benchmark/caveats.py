@@ -9,6 +9,7 @@ import pandas as pd
 from liger_benchmark.devices import Device
 from liger_benchmark.runs import COMPLETED, Run
 from liger_benchmark.wording import (
+    baseline_first,
     batch_sizes,
     enumerate_words,
     known,
@@ -50,8 +51,12 @@ def _about_device(runs: Sequence[Run], device: Device) -> Iterator[str]:
             "Liger's kernels ran in Triton's interpreter on a CPU: timings and memory mean "
             "nothing. What such a run can show is whether the arms' losses agree."
         )
-    elif not device.timings_count:
+    elif device.trial == "on a CPU":
         yield "Run on a CPU: timings and memory mean nothing about the kernels."
+    elif device.trial == "with a smoke model":
+        yield "A smoke model, too small to say anything about the kernels."
+    elif not device.timings_count:
+        yield "No run recorded the device it ran on: the grid says nothing about the kernels."
 
 
 def _about_activation(runs: Sequence[Run]) -> Iterator[str]:
@@ -114,8 +119,11 @@ def _about_cells(cells: pd.DataFrame) -> Iterator[str]:
             )
 
 
-def _about_tight_memory(runs: Sequence[Run]) -> Iterator[str]:
-    """A run that reserved all it was allowed fits because the allocator gave its cache back."""
+def sizes_that_barely_fit(runs: Sequence[Run]) -> dict[str, list[int]]:
+    """For each arm the batch sizes at which a run reserved all the memory it was allowed.
+
+    Such a run fits because the allocator gave its cache back, which takes time.
+    """
     tight: dict[str, set[int]] = {}
     for run in runs:
         args = run.training_args
@@ -124,9 +132,13 @@ def _about_tight_memory(runs: Sequence[Run]) -> Iterator[str]:
         reserved_gib = run.history["step_peak_memory_reserved_MB"].max() / 1024
         if reserved_gib >= NEARLY_ALL * args.gpu_memory_limit_gib:
             tight.setdefault(args.arm, set()).add(args.per_device_train_batch_size)
-    for arm, sizes in tight.items():
+    return {arm: sorted(tight[arm]) for arm in baseline_first(tight)}
+
+
+def _about_tight_memory(runs: Sequence[Run]) -> Iterator[str]:
+    for arm, sizes in sizes_that_barely_fit(runs).items():
         yield (
-            f"The {arm} arm barely fits at {batch_sizes(sorted(sizes))}: it reserved all the "
+            f"The {arm} arm barely fits at {batch_sizes(sizes)}: it reserved all the "
             "memory it was allowed, and a little less would have been too little."
         )
 

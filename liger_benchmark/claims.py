@@ -7,7 +7,8 @@ every batch size where both arms completed at least two pairs of repeats:
 - *reproduced*: at each of them the measured gain reaches the range's lower end, and its interval
   lies above zero (a gain above the range is no failure to reproduce it);
 - *not reproduced*: otherwise;
-- *not tested*: there is no such batch size, or the run was on a CPU.
+- *not tested*: there is no such batch size, or the run was a trial: on a CPU, on a device that no
+  run recorded, or with a smoke model.
 
 **The claim about memory running out** is judged at every batch size where vanilla ran out of memory
 in any repeat, both arms having been tried there twice at least: *reproduced* if Liger ran out of
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from liger_benchmark.wording import (
+    all_the_same,
     batch_sizes,
     enumerate_words,
     number,
@@ -54,6 +56,8 @@ class Claim:
         measured: what was measured, with its numbers, or why nothing was.
         judgement: "reproduced", "exceeded", "not reproduced" or "not tested".
         lacks_repeats: not tested only because every condition ran once.
+        judged_at: the batch sizes it was judged at.
+        fails_at: those of them at which it does not hold.
     """
 
     name: str
@@ -61,10 +65,12 @@ class Claim:
     measured: str
     judgement: str
     lacks_repeats: bool = False
+    judged_at: tuple[int, ...] = ()
+    fails_at: tuple[int, ...] = ()
 
 
-def judge_claims(cells: pd.DataFrame, comparison: pd.DataFrame, timings_count: bool) -> list[Claim]:
-    """Judge the three published claims by the rules in this module's docstring."""
+def judge_claims(cells: pd.DataFrame, comparison: pd.DataFrame, trial: str) -> list[Claim]:
+    """Judge the three published claims by the rules above; `trial` is `Device.trial`."""
     speed = ("Throughput", f"+{percent_range(*PUBLISHED_SPEEDUP, 0)}", "speedup")
     memory = (
         "Peak reserved memory",
@@ -72,8 +78,8 @@ def judge_claims(cells: pd.DataFrame, comparison: pd.DataFrame, timings_count: b
         "memory_saving",
     )
     limit = ("Out of memory", "Liger trains where vanilla runs out of memory")
-    if not timings_count:
-        reason = "nothing: a CPU says nothing about the kernels"
+    if trial:
+        reason = f"nothing: a trial {trial} says nothing about the kernels"
         return [
             Claim(name, published, reason, NOT_TESTED)
             for name, published in (speed[:2], memory[:2], limit)
@@ -95,6 +101,31 @@ def overall_verdict(claims: list[Claim]) -> str:
     if NOT_TESTED in ranges:
         return NOT_TESTED
     return EXCEEDED if ranges == {EXCEEDED} else REPRODUCED
+
+
+def verdict_sentence(claims: list[Claim]) -> str:
+    """The verdict as a sentence, which names the batch sizes where a claim does not hold."""
+    verdict = overall_verdict(claims)
+    if verdict != NOT_REPRODUCED:
+        return {
+            EXCEEDED: "The published gains are exceeded.",
+            REPRODUCED: "The published gains are reproduced.",
+            NOT_ENOUGH_REPEATS: (
+                "Not enough repeats for a verdict: each condition needs two at least."
+            ),
+        }.get(verdict, "The published gains were not tested.")
+    speed, memory, limit = claims
+    where = []
+    if speed.fails_at:
+        where.append(f"speed falls short at {batch_sizes(speed.fails_at)}")
+    if memory.fails_at:
+        short = "memory" if where else "memory falls short"
+        where.append(f"{short} at {batch_sizes(memory.fails_at)}")
+    if limit.fails_at:
+        where.append(f"Liger too runs out of memory at {batch_sizes(limit.fails_at)}")
+    nowhere = all(claim.fails_at == claim.judged_at for claim in claims)
+    extent = "at any batch size" if nowhere else "everywhere"
+    return f"The published gains are not reproduced {extent}: {', '.join(where)}."
 
 
 def against_range(value: float, published: tuple[float, float]) -> str:
@@ -125,27 +156,40 @@ def _judge_range(
         return Claim(name, published, reason, NOT_TESTED, lacks_repeats=True)
     if (judged[low] > bounds[1]).all():
         judgement = EXCEEDED
-    elif (judged[value] >= bounds[0]).all() and (judged[low] > 0).all():
-        judgement = REPRODUCED
     else:
-        judgement = NOT_REPRODUCED
-    return Claim(name, published, _measured_range(judged, column, bounds), judgement)
+        short_at_one = _falls_short(judged, column, bounds).any()
+        judgement = NOT_REPRODUCED if short_at_one else REPRODUCED
+    short = judged[_falls_short(judged, column, bounds)]
+    measured = _measured_range(judged, short, column)
+    return Claim(
+        name, published, measured, judgement, judged_at=_sizes(judged), fails_at=_sizes(short)
+    )
 
 
-def _measured_range(judged: pd.DataFrame, column: str, bounds: tuple[float, float]) -> str:
+def _falls_short(judged: pd.DataFrame, column: str, bounds: tuple[float, float]) -> pd.Series:
+    return (judged[f"{column}_percent"] < bounds[0]) | (judged[f"{column}_low"] <= 0)
+
+
+def _sizes(rows: pd.DataFrame) -> tuple[int, ...]:
+    return tuple(int(size) for size in rows["per_device_train_batch_size"])
+
+
+def _measured_range(judged: pd.DataFrame, short: pd.DataFrame, column: str) -> str:
     value, low, high = f"{column}_percent", f"{column}_low", f"{column}_high"
     least, most = judged.loc[judged[value].idxmin()], judged.loc[judged[value].idxmax()]
 
     def at(row: pd.Series) -> str:
-        interval = percent_range(row[low], row[high], 1)
+        same = all_the_same(row[low], row[high])
+        interval = "" if same else f" ({percent_range(row[low], row[high], 1)})"
         size = number(row["per_device_train_batch_size"])
-        return f"{_gain(column, row[value])} ({interval}) at batch size {size}"
+        return f"{_gain(column, row[value])}{interval} at batch size {size}"
 
     text = at(least) if len(judged) == 1 else f"from {at(least)} to {at(most)}"
-    below = judged[(judged[value] < bounds[0]) | (judged[low] <= 0)]
-    if below.empty:
+    if all(map(all_the_same, judged[low], judged[high])):
+        text += ", the same in every repeat"
+    if short.empty:
         return text
-    sizes = batch_sizes(below["per_device_train_batch_size"])
+    sizes = batch_sizes(_sizes(short))
     return f"{text}; below the range, or not above zero for certain, at {sizes}"
 
 
@@ -182,7 +226,14 @@ def _judge_out_of_memory(name: str, published: str, cells: pd.DataFrame) -> Clai
     if not judged:
         reason = f"not enough repeats for a verdict: {measured}"
         return Claim(name, published, reason, NOT_TESTED, lacks_repeats=True)
-    return Claim(name, published, measured, NOT_REPRODUCED if also else REPRODUCED)
+    return Claim(
+        name,
+        published,
+        measured,
+        NOT_REPRODUCED if also else REPRODUCED,
+        judged_at=tuple(map(int, judged)),
+        fails_at=tuple(map(int, also)),
+    )
 
 
 def _n_tried(of_arm: pd.DataFrame, size: int) -> int:

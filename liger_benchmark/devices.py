@@ -24,19 +24,32 @@ DENSE_BF16_TFLOPS = (
 )
 
 
+# Models that are there to try the code on, whatever they run on.
+SMOKE_MODELS = ("builtin:phi3-tiny",)
+GPU_HISTORY = "step_peak_memory_reserved_MB"
+CPU_HISTORY = "step_peak_resident_set_MB"
+
+
 @dataclass(frozen=True)
 class Device:
     """The device of a grid.
 
     Attributes:
         name: for people: the GPU's name, or "CPU".
-        timings_count: False on a CPU and under Triton's interpreter.
         peak_tflops: dense bf16 TFLOP/s; None where the GPU is not in the table.
+        trial: why the timings say nothing about the kernels, to stand after "a trial": it ran
+            "on a CPU" (or in Triton's interpreter), "with a smoke model", or "on an unrecorded
+            device". Empty where they do.
     """
 
     name: str
-    timings_count: bool
     peak_tflops: float | None
+    trial: str = ""
+
+    @property
+    def timings_count(self) -> bool:
+        """Whether the timings say something about the kernels."""
+        return not self.trial
 
 
 def dense_bf16_tflops(gpu_name: str) -> float | None:
@@ -50,12 +63,22 @@ def dense_bf16_tflops(gpu_name: str) -> float | None:
 def device_of(runs: Sequence[Run]) -> Device:
     """The device that `runs` were measured on, from their records, else from their histories."""
     environments = [run.record["environment"] for run in runs if "environment" in run.record]
-    interpreted = any(environment.get("triton_interpreter") for environment in environments)
-    for environment in environments:
-        if environment.get("gpu"):
-            name = str(environment["gpu"].get("name", "unnamed GPU"))
-            return Device(name, not interpreted, dense_bf16_tflops(name))
+    gpus = [environment["gpu"] for environment in environments if environment.get("gpu")]
     on_cpu = any("gpu" in environment for environment in environments) or any(
-        "step_peak_resident_set_MB" in run.history for run in runs
+        CPU_HISTORY in run.history for run in runs
     )
-    return Device("CPU" if on_cpu else "unrecorded device", not (on_cpu or interpreted), None)
+    if gpus:
+        name = str(gpus[0].get("name", "unnamed GPU"))
+    elif on_cpu:
+        name = "CPU"
+    else:
+        on_gpu = any(GPU_HISTORY in run.history for run in runs)
+        name = "unrecorded GPU" if on_gpu else "unrecorded device"
+    interpreted = any(environment.get("triton_interpreter") for environment in environments)
+    if interpreted or name == "CPU":
+        trial = "on a CPU"
+    elif any(run.training_args.model_name in SMOKE_MODELS for run in runs):
+        trial = "with a smoke model"
+    else:
+        trial = "on an unrecorded device" if name == "unrecorded device" else ""
+    return Device(name, dense_bf16_tflops(name) if gpus else None, trial)

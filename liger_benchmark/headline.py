@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from liger_benchmark.runs import COMPLETED, FAILED, OUT_OF_MEMORY
 from liger_benchmark.wording import (
+    all_the_same,
     batch_sizes,
     decimals_for,
     enumerate_words,
@@ -23,19 +26,26 @@ def headline(
     runs_table: pd.DataFrame,
     cells: pd.DataFrame,
     comparison: pd.DataFrame,
-    timings_count: bool,
+    trial: str,
+    tight: Collection[int],
 ) -> str:
-    """The result in a sentence or two, at the largest batch size that both arms completed."""
+    """The result in a sentence or two, at the largest batch size that both arms completed.
+
+    Args:
+        trial: `Device.trial`.
+        tight: batch sizes that an arm barely fits. There it pays for the lack of memory too, so
+            the largest of the others is taken, if there is one.
+    """
     counts = runs_table["outcome"].value_counts()
     total, failed = len(runs_table), int(counts.get(FAILED, 0))
     if not counts.get(COMPLETED, 0):
         return f"No run of {model} completed: {_ended(counts)}, so there is nothing to compare."
-    if not timings_count:
-        sentence = _cpu_sentence(model, int(counts.get(COMPLETED, 0)), total, comparison)
+    if trial:
+        sentence = _trial_sentence(trial, model, int(counts.get(COMPLETED, 0)), total, comparison)
     elif len(cells["arm"].unique()) == 1:
         sentence = _one_arm_sentence(model, cells)
     elif comparison["speedup_percent"].notna().any():
-        sentence = _comparison_sentence(model, cells, comparison)
+        sentence = _comparison_sentence(model, cells, comparison, tight)
     else:
         sentence = f"No batch size of {model} was completed by both arms{_limits(cells)}."
     if failed:
@@ -48,9 +58,11 @@ def _ended(counts: pd.Series) -> str:
     return enumerate_words(f"{counts[o]} {words[o]}" for o in words if counts.get(o, 0))
 
 
-def _cpu_sentence(model: str, completed: int, total: int, comparison: pd.DataFrame) -> str:
+def _trial_sentence(
+    trial: str, model: str, completed: int, total: int, comparison: pd.DataFrame
+) -> str:
     text = (
-        f"A trial on a CPU, whose timings mean nothing: "
+        f"A trial {trial}, whose timings mean nothing: "
         f"{completed} of {plural(total, 'run')} of {model} completed"
     )
     differences = comparison["loss_difference"].dropna()
@@ -77,8 +89,12 @@ def _one_arm_sentence(model: str, cells: pd.DataFrame) -> str:
     return f"{text}, and runs out of memory at {batch_sizes(out)}." if out else f"{text}."
 
 
-def _comparison_sentence(model: str, cells: pd.DataFrame, comparison: pd.DataFrame) -> str:
-    row = comparison[comparison["speedup_percent"].notna()].iloc[-1]
+def _comparison_sentence(
+    model: str, cells: pd.DataFrame, comparison: pd.DataFrame, tight: Collection[int]
+) -> str:
+    compared = comparison[comparison["speedup_percent"].notna()]
+    roomy = compared[~compared["per_device_train_batch_size"].isin(list(tight))]
+    row = (compared if roomy.empty else roomy).iloc[-1]
     text = (
         f"Liger trains {model} {_speed(row)}{_memory(row)} "
         f"at batch size {row['per_device_train_batch_size']}"
@@ -91,11 +107,14 @@ def _comparison_sentence(model: str, cells: pd.DataFrame, comparison: pd.DataFra
 def _speed(row: pd.Series) -> str:
     value, low, high = (row[f"speedup_{part}"] for part in ("percent", "low", "high"))
     decimals = decimals_for(low, high)
+    same = all_the_same(low, high)
     if known(low) and low <= 0 <= high:
+        if same:
+            return "at vanilla's speed"
         spread = percent_range(low, high, decimals)
         return f"at vanilla's speed, within the spread of the repeats ({spread}),"
     word = "slower" if value < 0 else "faster"
-    if not known(low):
+    if not known(low) or same:
         return f"{_percent(value)} % {word}"
     low, high = sorted((abs(low), abs(high)))
     return f"{number(abs(value), decimals)} % {word} ({percent_range(low, high, decimals)})"
@@ -105,7 +124,7 @@ def _memory(row: pd.Series) -> str:
     value, low, high = (row[f"memory_saving_{part}"] for part in ("percent", "low", "high"))
     if not known(value):
         return ""
-    if known(low) and low <= 0 <= high and low != high:
+    if known(low) and low <= 0 <= high and not all_the_same(low, high):
         return f" with no certain difference in peak memory ({percent_range(low, high, 1)} less)"
     amount = _percent(value)
     if not amount.strip("0."):

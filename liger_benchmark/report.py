@@ -32,7 +32,7 @@ _SECTIONS = {
 def decks(analysis: Analysis) -> dict[str, str]:
     """Each Deck's name with its HTML: a fragment with its own style and colours, in order."""
     return {
-        name: f'<style>{STYLE}</style><div class="lb">{section}</div><script>{SCRIPT}</script>'
+        name: f'<style>{STYLE}</style><div class="lb deck">{section}</div><script>{SCRIPT}</script>'
         for name, section in _sections(analysis).items()
     }
 

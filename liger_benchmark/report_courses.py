@@ -9,9 +9,11 @@ from liger_benchmark.analysis import (
     BF16_LOSS_BOUND,
     FP32_LOSS_BOUND,
     Analysis,
+    begins_a_sitting,
     overhead_seconds,
 )
 from liger_benchmark.figures import loss_curves, phase_bars, throughput_curves
+from liger_benchmark.merging import display_order
 from liger_benchmark.report_html import Cell, Column, figure, number_cell, paragraph, table
 from liger_benchmark.runs import Run
 from liger_benchmark.wording import baseline_first, known, number, small_fraction
@@ -55,19 +57,25 @@ def curves(analysis: Analysis) -> str:
 
 def where_the_time_goes(analysis: Analysis) -> str:
     """The body of "Where the time goes": seconds by phase, in a figure and a table."""
-    timed = [run for run in analysis.runs if run.record.get("phases")]
+    timed = sorted((r for r in analysis.runs if r.record.get("phases")), key=display_order)
     if not timed:
         return paragraph("No run recorded its phases.")
     frame = pd.DataFrame(
         [
             {"arm": r.training_args.arm, BATCH_SIZE: _size(r), "run": r.training_args.run}
             | r.record["phases"]
-            | {"overhead": overhead_seconds(r)}
+            | {"overhead": overhead_seconds(r), "first": begins_a_sitting(r)}
             for r in timed
         ]
     )
-    phases = [name for name in frame if name not in ("arm", BATCH_SIZE, "run", "overhead")]
-    means = frame.groupby([BATCH_SIZE, "arm"])[phases].mean()
+    others = ("arm", BATCH_SIZE, "run", "overhead", "first")
+    phases = [name for name in frame if name not in others]
+    # The imports of a sitting's first run would stand for a whole condition's.
+    left_out = frame["first"] & ~frame.groupby([BATCH_SIZE, "arm"])["first"].transform("all")
+    means = frame[~left_out].groupby([BATCH_SIZE, "arm"])[phases].mean()
+    caption = "Arm and batch size; mean over the repeats"
+    if left_out.any():
+        caption += ", without a sitting’s first run, which waits for the imports"
     shown = [
         (size, arm)
         for size in sorted(frame[BATCH_SIZE].unique())
@@ -91,7 +99,7 @@ def where_the_time_goes(analysis: Analysis) -> str:
         + figure(
             phase_bars(by_cell),
             f"Seconds by phase for each arm and batch size. {_overhead_sentence(analysis)}",
-            "Arm and batch size; mean over the repeats.",
+            f"{caption}.",
         )
         + table(
             "Seconds by phase, every run. Overhead is everything but the measured steps.",

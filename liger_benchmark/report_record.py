@@ -12,7 +12,7 @@ import yaml
 
 from liger_benchmark.analysis import BATCH_SIZE, Analysis
 from liger_benchmark.caveats import LIGER_PARTS
-from liger_benchmark.merging import GRID_AXES
+from liger_benchmark.merging import GRID_AXES, display_order
 from liger_benchmark.report_html import (
     Cell,
     Column,
@@ -25,7 +25,7 @@ from liger_benchmark.report_html import (
 )
 from liger_benchmark.report_results import memory_name
 from liger_benchmark.runs import COMPLETED, FAILED, OUT_OF_MEMORY, Run
-from liger_benchmark.wording import NO_VALUE, gibibytes, number
+from liger_benchmark.wording import NO_VALUE, baseline_first, gibibytes, number
 
 COMMAND = "pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file inputs.yaml"
 
@@ -53,7 +53,8 @@ def runs(analysis: Analysis) -> str:
         *([Column("W&B")] if with_links else []),
     ]  # fmt: skip
     rows = []
-    for row, run in zip(frame.astype(object).to_dict("records"), analysis.runs, strict=True):
+    every = zip(frame.astype(object).to_dict("records"), analysis.runs, strict=True)
+    for row, run in sorted(every, key=lambda pair: display_order(pair[1])):
         cells = [
             Cell(row["arm"]),
             Cell(str(row[BATCH_SIZE]), value=row[BATCH_SIZE], is_number=True),
@@ -79,16 +80,8 @@ def runs(analysis: Analysis) -> str:
 
 
 def environment(analysis: Analysis) -> str:
-    """The body of "Environment": how to repeat the run, and everything that was recorded."""
-    parts = [
-        "<h3>Repeat this run</h3>",
-        paragraph("Save this as inputs.yaml:"),
-        f"<pre>{escape(inputs_yaml(analysis.runs))}</pre>",
-        paragraph("and start it with"),
-        f"<pre>{escape(COMMAND)}</pre>",
-        "<h3>What was recorded</h3>",
-        _activation_table(analysis.runs),
-    ]
+    """The body of "Environment": everything that was recorded, and how to repeat the run."""
+    parts = ["<h3>What was recorded</h3>", _activation_table(analysis.runs)]
     for key, title in (
         ("weights", "Weights"),
         ("dataset", "Data"),
@@ -99,6 +92,14 @@ def environment(analysis: Analysis) -> str:
             parts.append(_key_table(title, values))
     arguments = _distinct(asdict(run.training_args) for run in analysis.runs)
     parts.append(_key_table("Training arguments", arguments))
+    recorded = any(run.record.get("environment", {}).get("packages") for run in analysis.runs)
+    parts += [
+        "<h3>Repeat this run</h3>",
+        paragraph("Save this as inputs.yaml:"),
+        f"<pre>{escape(inputs_yaml(analysis.runs))}</pre>",
+        paragraph(f"and{', with the versions above,' if recorded else ''} start it with"),
+        f"<pre>{escape(COMMAND)}</pre>",
+    ]
     return "".join(parts)
 
 
@@ -177,7 +178,7 @@ def _as_json(analysis: Analysis) -> str:
 
 def _activation_table(runs: Sequence[Run]) -> str:
     rows = []
-    for arm in sorted({run.training_args.arm for run in runs}):
+    for arm in baseline_first(run.training_args.arm for run in runs):
         ligers = [run.record.get("liger") for run in runs if run.training_args.arm == arm]
         found = [liger for liger in ligers if liger]
         if found:

@@ -13,13 +13,10 @@ from liger_benchmark.analysis import (
     Analysis,
 )
 from liger_benchmark.claims import (
-    EXCEEDED,
-    NOT_ENOUGH_REPEATS,
-    NOT_REPRODUCED,
     PUBLISHED_MEMORY_SAVING,
     PUBLISHED_SPEEDUP,
-    REPRODUCED,
     against_range,
+    verdict_sentence,
 )
 from liger_benchmark.figures import (
     memory_bars,
@@ -38,6 +35,7 @@ from liger_benchmark.report_html import (
 )
 from liger_benchmark.wording import (
     NO_VALUE,
+    all_the_same,
     baseline_first,
     count_of_parameters,
     enumerate_words,
@@ -113,13 +111,7 @@ def _first(analysis: Analysis, part: str) -> dict[str, Any]:
 
 
 def _verdict(analysis: Analysis) -> str:
-    words = {
-        EXCEEDED: "The published gains are exceeded.",
-        REPRODUCED: "The published gains are reproduced.",
-        NOT_REPRODUCED: "The published gains are not reproduced at every batch size.",
-        NOT_ENOUGH_REPEATS: "Not enough repeats for a verdict: each condition needs two at least.",
-    }
-    text = words.get(analysis.verdict, "The published gains were not tested.")
+    text = verdict_sentence(analysis.claims)
     rows = [
         [Cell(c.name), Cell(c.published), Cell(c.measured), Cell(c.judgement)]
         for c in analysis.claims
@@ -217,7 +209,19 @@ def _comparison_table(analysis: Analysis) -> str:
     caption = f"Means with their 95 % intervals; GiB: {memory_name(analysis).lower()}"
     if with_mfu:
         caption += f"; MFU: {' / '.join(arms)}"
+    caption += _equal_repeats(cells)
     return table(f"{caption}.", columns, rows, "dense")
+
+
+def _equal_repeats(cells: pd.DataFrame) -> str:
+    """What the caption says about memory, which often is the same in every repeat."""
+    spread = cells[cells["peak_memory_MB_low"].notna()]
+    same = [*map(all_the_same, spread["peak_memory_MB_low"], spread["peak_memory_MB_high"])]
+    if not any(same):
+        return ""
+    if all(same):
+        return "; memory was the same in every repeat"
+    return "; memory without ± was the same in every repeat"
 
 
 def _mean_cell(of_size: pd.DataFrame, arm: str, column: str, scale: float, decimals: int) -> Cell:
@@ -229,7 +233,10 @@ def _mean_cell(of_size: pd.DataFrame, arm: str, column: str, scale: float, decim
         text = "OOM" if cell["n_out_of_memory"] and not cell["n_failed"] else outcome_words(cell)
         return Cell(NO_VALUE if cell["n_completed"] else text, is_number=True)
     half = cell[f"{column}_high"] / scale - value
-    detail = f"± {number(half, decimals)}" if known(half) else ""
+    detail = ""
+    if known(half) and not all_the_same(cell[f"{column}_low"], cell[f"{column}_high"]):
+        rounded = number(half, decimals)
+        detail = f"± {rounded}" if rounded.strip("0.") else f"± < {10**-decimals:g}"
     if cell["n_completed"] < cell["n_runs"]:
         detail += f"\n{cell['n_completed']:.0f} of {cell['n_runs']:.0f}"
     return Cell(number(value, decimals), detail.strip(), value, is_number=True)
@@ -239,7 +246,12 @@ def _gain_cell(pair: pd.Series, name: str) -> Cell:
     value, low, high = (pair[f"{name}_{part}"] for part in ("percent", "low", "high"))
     if not known(value):
         return number_cell(None, "")
-    detail = percent_range(low, high, 1) if known(low) else "one repeat"
+    if all_the_same(low, high):
+        detail = ""
+    else:
+        detail = percent_range(low, high, 1) if known(low) else "one repeat"
+    # A range with signs is long: it takes two lines, so that the table fits a narrow window.
+    detail = detail.replace(" to ", " to\n")
     return number_cell(value, f"{signed(value)} %", detail)
 
 
@@ -274,5 +286,5 @@ def _peak(analysis: Analysis) -> str:
             f"{device.peak_tflops:g} TFLOP/s for the {device.name}."
         )
     if not device.timings_count:
-        return "No MFU is given for a run on a CPU."
+        return f"No MFU is given for a trial {device.trial}."
     return f"No MFU is given: the peak of “{device.name}” is not in this report’s table."

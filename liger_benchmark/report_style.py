@@ -7,6 +7,7 @@ background:var(--bg);color:var(--fg);font:16px/1.55 system-ui,-apple-system,"Seg
 "Helvetica Neue",Arial,sans-serif;padding:24px;-webkit-text-size-adjust:100%}
 @media(prefers-color-scheme:dark){.lb{--bg:#14171b;--fg:#e6e9ed;--muted:#a0a8b3;--line:#333a43;
 --soft:#1d2127;--accent:#6cb8ea;--vanilla:#e69f00;--liger:#56b4e9;--on-liger:#101317;--warn-bg:#2b2410;--warn-line:#d9a520}}
+.lb.deck{padding:8px}
 .lb *{box-sizing:border-box}
 .lb section,.lb header,.lb footer{max-width:960px;margin:0 auto}
 .lb section{margin-top:56px}
@@ -48,6 +49,8 @@ border-bottom:2px solid var(--line)}
 .lb .text{overflow-wrap:break-word}
 .lb .dense{font-size:13px}
 .lb .dense th,.lb .dense td{padding-right:8px}
+@media(max-width:900px){.lb.deck .dense{font-size:12px}.lb.deck .dense small{font-size:11px}
+.lb.deck .dense th,.lb.deck .dense td{padding-right:5px}}
 .lb th button{all:unset;cursor:pointer;font-weight:600}
 .lb th button:focus-visible,.lb a:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 .lb th button:hover{text-decoration:underline}

@@ -46,12 +46,17 @@ def signed(value: float, decimals: int = 1) -> str:
 
 
 def percent_range(low: float, high: float, decimals: int) -> str:
-    """`31–37 %`, `−2 to +3 %` where a sign is needed to read it, `± < 0.1` if there is no room."""
+    """`31–37 %`, `−2 to +3 %` where it needs a sign, `± < 0.1 %` where the ends round to one."""
     if number(low, decimals) == number(high, decimals):
-        return f"± < {10**-decimals:g}"
+        return f"± < {10**-decimals:g} %"
     if low >= 0 and high >= 0:
         return f"{number(low, decimals)}{NO_VALUE}{number(high, decimals)} %"
     return f"{signed(low, decimals)} to {signed(high, decimals)} %"
+
+
+def all_the_same(low: float | None, high: float | None) -> bool:
+    """Whether an interval has no width, but for rounding: all repeats gave the same value."""
+    return known(low) and known(high) and math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def decimals_for(low: float | None, high: float | None) -> int:

@@ -157,6 +157,30 @@ def wide_intervals() -> list[Run]:
     ]
 
 
+def smoke_model_on_gpu() -> list[Run]:
+    """The tiny model on a GPU: real timings, which say nothing about the kernels."""
+    return grid(sizes=(2, 4), repeats=2, steps=6, model_name="builtin:phi3-tiny")
+
+
+def uncertain() -> list[Run]:
+    """A GPU that was shared: every interval of the speed-up reaches from minus to plus."""
+    rates = ((15_000.0, 12_000.0), (10_500.0, 12_100.0), (14_200.0, 11_000.0))
+    return [
+        make_run(arm, size, repeat, rate=rate * (1 + size / 100), memory_mb=used + 200 * size)
+        for repeat, pair in enumerate(rates, start=1)
+        for size in (16, 24, 32)
+        for arm, rate, used in zip(("Liger", "vanilla"), pair, (21_000.0, 24_000.0), strict=True)
+    ]
+
+
+def without_environment() -> list[Run]:
+    """Runs that ended before they could say what they ran on."""
+    runs = all_failed()
+    for run in runs:
+        run.record.pop("environment", None)
+    return runs
+
+
 ALL = {
     "complete": complete,
     "with_failures": with_failures,
@@ -166,6 +190,8 @@ ALL = {
     "all_failed": all_failed,
     "on_cpu": on_cpu,
     "wide_intervals": wide_intervals,
+    "smoke_model_on_gpu": smoke_model_on_gpu,
+    "uncertain": uncertain,
 }
 
 

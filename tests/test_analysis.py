@@ -11,6 +11,7 @@ import grids
 import pandas as pd
 import pytest
 
+from liger_benchmark import report_courses
 from liger_benchmark.analysis import (
     BF16_LOSS_BOUND,
     analyse,
@@ -215,6 +216,23 @@ def test_runs_that_waited_for_the_imports_are_told_apart_wherever_they_stand() -
     analysis = analyse(runs)
     assert analysis.first_overhead_seconds == pytest.approx(17.5)
     assert analysis.later_overhead_seconds == pytest.approx(3.6)
+
+
+def test_the_phases_means_leave_out_the_first_run_of_a_sitting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[pd.DataFrame] = []
+    monkeypatch.setattr(report_courses, "phase_bars", lambda means: drawn.append(means) or "<svg/>")
+    runs = grids.one_batch_size()
+    for run in runs:
+        run.record["phases"] = {"process": 0.4, "model": 2.0, "steps": 5.0}
+    runs[0].record["phases"]["process"] = 16.0
+    left_out = "without a sitting’s first run"
+    assert left_out in report_courses.where_the_time_goes(analyse(runs))
+    assert drawn[-1].loc["Liger, 16", "process"] == pytest.approx(0.4)
+    # A condition's only repeat stays: there is nothing better to show.
+    assert left_out not in report_courses.where_the_time_goes(analyse(runs[:2]))
+    assert drawn[-1].loc["Liger, 16", "process"] == pytest.approx(16.0)
 
 
 def test_loss_parity_is_the_largest_difference_over_steps_and_repeats() -> None:

@@ -11,7 +11,7 @@ from liger_benchmark.analysis import (
     Analysis,
     analyse,
 )
-from liger_benchmark.runs import OUT_OF_MEMORY
+from liger_benchmark.runs import OUT_OF_MEMORY, Run
 
 
 def judged(speeds: tuple[tuple[float, float], ...], memory: tuple[float, float]) -> Analysis:
@@ -70,9 +70,67 @@ def test_a_single_repeat_gives_no_verdict() -> None:
     assert analysis.comparison["speedup_low"].isna().all()
 
 
-@pytest.mark.parametrize("name", ["one_arm", "all_failed", "on_cpu", "wide_intervals"])
+@pytest.mark.parametrize(
+    "name", ["one_arm", "all_failed", "on_cpu", "wide_intervals", "smoke_model_on_gpu"]
+)
 def test_grids_that_compare_nothing_give_no_verdict(name: str) -> None:
     assert analyse(grids.ALL[name]()).verdict == claims.NOT_TESTED
+
+
+def test_a_smoke_model_says_nothing_on_a_gpu_either() -> None:
+    analysis = analyse(grids.smoke_model_on_gpu())
+    assert not analysis.device.timings_count
+    assert {claim.judgement for claim in analysis.claims} == {claims.NOT_TESTED}
+    assert "A smoke model, too small to say anything about the kernels." in analysis.warnings
+
+
+def test_runs_on_an_unrecorded_device_claim_nothing() -> None:
+    analysis = analyse(grids.without_environment())
+    assert {claim.judgement for claim in analysis.claims} == {claims.NOT_TESTED}
+    assert analysis.verdict == claims.NOT_TESTED
+    assert "No run recorded the device" in analysis.warnings[0]
+
+
+def test_the_verdict_says_where_the_gains_fall_short() -> None:
+    def pair(size: int, speed: float, memory: float) -> list[Run]:
+        return [
+            grids.make_run(arm, size, repeat, rate=rate, memory_mb=used)
+            for repeat in (1, 2)
+            for arm, rate, used in (("Liger", speed, memory), ("vanilla", 1000.0, 1000.0))
+        ]
+
+    def sentence(runs: list[Run]) -> str:
+        return claims.verdict_sentence(analyse(runs).claims)
+
+    short = "The published gains are not reproduced "
+    assert sentence(pair(16, 1100, 900) + pair(24, 1250, 990) + pair(32, 1250, 900)) == (
+        f"{short}everywhere: speed falls short at batch size 16, memory at batch size 24."
+    )
+    assert sentence(pair(16, 1250, 990) + pair(24, 1250, 900)) == (
+        f"{short}everywhere: memory falls short at batch size 16."
+    )
+    assert sentence(pair(16, 1100, 990)) == (
+        f"{short}at any batch size: speed falls short at batch size 16, memory at batch size 16."
+    )
+    both_out = grids.complete()
+    for run in both_out:
+        if run.training_args.per_device_train_batch_size == 56:
+            run.outcome, run.history = OUT_OF_MEMORY, pd.DataFrame()
+    assert sentence(both_out) == (
+        f"{short}everywhere: Liger too runs out of memory at batch size 56."
+    )
+
+
+@pytest.mark.parametrize(("tight", "told"), [((40,), 32), ((16, 24, 32, 40), 40)])
+def test_the_headline_keeps_to_a_batch_size_that_fits_with_room(
+    tight: tuple[int, ...], told: int
+) -> None:
+    runs = grids.complete()
+    for run in runs:
+        args = run.training_args
+        if args.per_device_train_batch_size in tight and not args.use_liger:
+            run.history["step_peak_memory_reserved_MB"] = 39.0 * 1024
+    assert f"peak memory at batch size {told}, and fits" in analyse(runs).headline
 
 
 def test_running_out_of_memory_where_vanilla_does_is_not_reproducing() -> None:
@@ -123,6 +181,14 @@ HEADLINES = {
         "A trial on a CPU, whose timings mean nothing: 4 of 4 runs of Phi-3 mini completed; "
         "largest difference between the arms' losses: 0.0002 %."
     ),
+    "smoke_model_on_gpu": (
+        "A trial with a smoke model, whose timings mean nothing: 8 of 8 runs of a tiny Phi-3 "
+        "completed; largest difference between the arms' losses: 0.1 %."
+    ),
+    "uncertain": (
+        "Liger trains Phi-3 mini at vanilla's speed, within the spread of the repeats (−35 to "
+        "+94 %), with 9.9 % less peak memory at batch size 32."
+    ),
 }
 
 
@@ -135,7 +201,7 @@ def test_the_headline_says_what_the_grid_shows(name: str) -> None:
     ("liger", "memory", "words"),
     [
         ((900.0, 901.0), (1100.0, 1000.0), "10 % slower (9–11 %) with 10 % more peak memory"),
-        ((1000.0, 1000.0), (1000.0, 1000.0), "with the same peak memory"),
+        ((1000.0, 1000.0), (1000.0, 1000.0), "at vanilla's speed with the same peak memory"),
         (
             (1100.0, 950.0),
             (900.0, 1000.0),

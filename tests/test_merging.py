@@ -14,7 +14,7 @@ from liger_benchmark.analysis import (
     analyse,
     read_experiment,
 )
-from liger_benchmark.runs import FAILED, Run, UnreadableRun, write_run
+from liger_benchmark.runs import COMPLETED, FAILED, OUT_OF_MEMORY, Run, UnreadableRun, write_run
 
 
 def write_grid(folder: Path, runs: list[Run]) -> Path:
@@ -56,6 +56,16 @@ def with_gpu(run: Run, name: str) -> Run:
     return run
 
 
+def with_code(run: Run, code: str) -> Run:
+    run.record["environment"]["code"] = code
+    return run
+
+
+def with_checksum(run: Run, part: str) -> Run:
+    run.record[part]["checksum"] = "abc"
+    return run
+
+
 def with_revision(run: Run, part: str) -> Run:
     run.record[part]["revision"] = "abc"
     return run
@@ -78,12 +88,15 @@ def with_revision(run: Run, part: str) -> Run:
         (lambda r: with_package(r, "liger-kernel"), "version of liger-kernel differs"),
         (lambda r: with_revision(r, "weights"), "the weights' revision differs: None in .*, abc"),
         (lambda r: with_revision(r, "dataset"), "the dataset's revision differs"),
+        (lambda r: with_checksum(r, "weights"), "the weights' checksum differs: 5f0c2a in .*, abc"),
+        (lambda r: with_code(r, "b2"), "the benchmark's code differs: a1 in .*, b2 in "),
     ],
 )
 def test_grids_that_do_not_belong_together_are_refused(
     tmp_path: Path, change: object, words: str
 ) -> None:
-    first = write_grid(tmp_path / "a", grids.one_batch_size())
+    runs = [with_code(run, "a1") for run in grids.one_batch_size()]
+    first = write_grid(tmp_path / "a", runs)
     second = write_grid(tmp_path / "b", [change(grids.make_run("Liger", 24))])  # type: ignore[operator]
     with pytest.raises(NotOneExperiment, match=words) as refused:
         read_experiment([first, second])
@@ -94,6 +107,58 @@ def test_two_different_runs_of_one_condition_are_refused(tmp_path: Path) -> None
     first = write_grid(tmp_path / "a", [grids.make_run("Liger", 16, rate=100.0)])
     second = write_grid(tmp_path / "b", [grids.make_run("Liger", 16, rate=101.0)])
     with pytest.raises(NotOneExperiment, match=r"two different runs .* bs=16 liger run=1"):
+        read_experiment([first, second])
+
+
+def test_a_bare_failed_run_in_front_does_not_stand_for_the_others(tmp_path: Path) -> None:
+    bare = Run(grids.make_run("Liger", 16).training_args, FAILED)
+    parts = [
+        write_grid(tmp_path / "failed", [bare]),
+        write_grid(tmp_path / "a", [grids.make_run("Liger", 24)]),
+        write_grid(tmp_path / "b", [with_gpu(grids.make_run("vanilla", 24), "NVIDIA L4")]),
+    ]
+    with pytest.raises(NotOneExperiment, match="the GPU differs: NVIDIA H100 .* in a/.* in b/"):
+        read_experiment(parts)
+
+
+@pytest.mark.parametrize("size", [16, 24])
+def test_rows_may_differ_between_batch_sizes_and_not_within_one(tmp_path: Path, size: int) -> None:
+    run = grids.make_run("Liger", size, 2)
+    run.record["dataset"]["checksum"] = "rows-of-24"
+    first = write_grid(tmp_path / "a", [grids.make_run("Liger", 16)])
+    second = write_grid(tmp_path / "b", [run])
+    if size == 24:
+        assert len(read_experiment([first, second])) == 2
+    else:
+        with pytest.raises(NotOneExperiment, match="dataset's checksum at batch size 16 differs"):
+            read_experiment([first, second])
+
+
+def test_arguments_that_change_no_measurement_may_differ(tmp_path: Path) -> None:
+    first = write_grid(tmp_path / "a", [grids.make_run("Liger", 16, report_to="none")])
+    second = write_grid(
+        tmp_path / "b",
+        [grids.make_run("vanilla", 16, report_to="wandb", require_idle_gpu=True)],
+    )
+    assert len(read_experiment([first, second])) == 2
+
+
+@pytest.mark.parametrize("outcome", [COMPLETED, OUT_OF_MEMORY])
+@pytest.mark.parametrize("failed_first", [True, False])
+def test_a_rerun_replaces_the_run_that_failed(
+    tmp_path: Path, outcome: str, failed_first: bool
+) -> None:
+    good = grids.make_run("Liger", 16, outcome=outcome)
+    failed = [Run(good.training_args, FAILED, record={"error": {"type": t}}) for t in "AB"]
+    parts = [write_grid(tmp_path / name, [run]) for name, run in zip("ab", failed, strict=True)]
+    parts.insert(2 if failed_first else 0, write_grid(tmp_path / "again", [good]))
+    assert [run.outcome for run in read_experiment(parts)] == [outcome]
+
+
+def test_out_of_memory_and_completed_for_one_condition_are_refused(tmp_path: Path) -> None:
+    first = write_grid(tmp_path / "a", [grids.make_run("Liger", 16)])
+    second = write_grid(tmp_path / "b", [grids.make_run("Liger", 16, outcome=OUT_OF_MEMORY)])
+    with pytest.raises(NotOneExperiment, match="two different runs"):
         read_experiment([first, second])
 
 

@@ -13,12 +13,13 @@ from urllib.parse import unquote
 
 import grids
 import pytest
+from test_merging import write_grid
 
 from liger_benchmark import report
 from liger_benchmark.analysis import Analysis, analyse
 from liger_benchmark.arguments import expand_grid, read_inputs_file
 from liger_benchmark.report_record import inputs_yaml
-from liger_benchmark.runs import FAILED, Run, write_run
+from liger_benchmark.runs import FAILED, Run
 from liger_benchmark.terminal import print_summary
 
 DECKS = ["Benchmarking Results", "Training curves", "Where the time goes", "Runs", "Environment"]
@@ -208,7 +209,40 @@ def test_claims_and_verdict_are_shown_with_their_numbers(complete: Page) -> None
     rows = complete.table("Judgement")
     assert [row["Judgement"] for row in rows] == ["reproduced"] * 3
     assert "+26.4 % (23.3–29.6 %) at batch size 16" in rows[0]["Measured here"]
-    assert "19.6 % less (± < 0.1) at batch size 40" in rows[1]["Measured here"]
+    assert rows[1]["Measured here"] == (
+        "from 12.7 % less at batch size 16 to 19.6 % less at batch size 40, "
+        "the same in every repeat"
+    )
+
+
+def test_equal_repeats_are_said_once_and_have_no_plus_or_minus(complete: Page) -> None:
+    assert "memory was the same in every repeat" in complete.text
+    assert "± 0.00" not in complete.text and "± < 0.1 " not in complete.text
+    row = complete.table("Speed-up")[0]
+    assert (row["Liger, GiB"], row["Saving"]) == ("20.39", "+12.7 %")
+    assert "±" in row["Liger, tokens/s"]
+    runs = grids.one_batch_size()
+    for run in runs:
+        run.history["total_peak_memory_reserved_MB"] += run.training_args.run
+    page = Page(report.page(analyse(runs)))
+    assert "the same in every repeat" not in page.text
+    assert page.table("Speed-up")[0]["Liger, GiB"] == "20.39 ± < 0.01"
+
+
+def test_vanilla_stands_before_liger_in_every_table(complete: Page) -> None:
+    for rows in complete.tables:
+        arms = [row[0] for row in rows[1:] if row[0] in ("vanilla", "Liger")]
+        assert arms == ["vanilla", "Liger"] * (len(arms) // 2)
+        headings = " ".join(rows[0])
+        if "vanilla" in headings:
+            assert headings.index("vanilla") < headings.index("Liger")
+
+
+def test_repeating_refers_to_versions_only_where_they_are_recorded(complete: Page) -> None:
+    text = complete.text
+    assert text.index("Machine and packages") < text.index("with the versions above, start it")
+    bare = [Run(run.training_args, FAILED) for run in grids.one_batch_size()]
+    assert "with the versions above" not in Page(report.page(analyse(bare))).text
 
 
 def test_one_repeat_is_said_not_to_be_enough() -> None:
@@ -222,6 +256,9 @@ def test_a_cpu_run_says_on_top_that_its_timings_mean_nothing() -> None:
     page = Page(decks_of("on_cpu")["Benchmarking Results"])
     assert page.text.startswith("Benchmarking ResultsLiger's kernels ran in Triton's interpreter")
     assert "timings and memory mean nothing" in page.text
+    smoke = Page(decks_of("smoke_model_on_gpu")["Benchmarking Results"])
+    assert smoke.text.startswith("Benchmarking ResultsA smoke model, too small to say anything")
+    assert {row["Against the published"] for row in smoke.table("Speed-up")} == {"no verdict"}
     assert "Peak resident set" in page.text and "Peak reserved memory" not in page.svg_texts
     assert {row["Against the published"] for row in page.table("Speed-up")} == {"no verdict"}
 
@@ -230,10 +267,10 @@ def test_every_run_is_listed_with_its_reason_and_its_links() -> None:
     fragment = decks_of("with_failures")["Runs"]
     rows = Page(fragment).table("Outcome")
     assert len(rows) == 12
-    assert rows[0]["Outcome"] == (
+    assert rows[1]["Outcome"] == (
         "failed RuntimeError: CUDA error: an illegal memory access was met"
     )
-    assert rows[5]["Outcome"] == "failed no result was returned; see the task's log"
+    assert rows[4]["Outcome"] == "failed no result was returned; see the task's log"
     assert fragment.count('href="https://wandb.ai/team/liger/runs/') == 9
 
 
@@ -262,7 +299,7 @@ def test_the_raw_numbers_are_inside_the_page(complete: Page) -> None:
 
 
 def test_what_was_active_and_recorded_is_shown(complete: Page) -> None:
-    liger, vanilla = complete.table("RMSNorm")
+    vanilla, liger = complete.table("RMSNorm")
     assert (liger["RMSNorm"], vanilla["RMSNorm"]) == ("65 of 65", "0 of 65")
     assert liger["fused linear cross-entropy"] == "1 of 1"
     for value in ("2.13.0", "575.57.08", "700", "builtin:instructions", "sdpa", "0.12"):
@@ -311,12 +348,6 @@ def test_the_page_is_written_into_the_folder(tmp_path: Path) -> None:
     path = report.write(analyse(grids.one_batch_size()), tmp_path / "new")
     assert path == tmp_path / "new" / "report.html"
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
-
-
-def write_grid(folder: Path, runs: list[Run]) -> Path:
-    for run in runs:
-        write_run(folder / "runs" / run.training_args.slug, run)
-    return folder
 
 
 def test_the_command_rebuilds_the_page_from_parts(

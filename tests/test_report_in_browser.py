@@ -11,15 +11,19 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import grids
 import pytest
+from flytekit.deck.deck import get_deck_template
 
 from liger_benchmark import report
-from liger_benchmark.analysis import analyse
+from liger_benchmark.analysis import analyse, read_experiment
+from liger_benchmark.runs import Run
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -187,6 +191,42 @@ def test_nothing_overlaps_is_cut_faint_or_fetched(tmp_path: Path, width: int, da
 @pytest.mark.parametrize("name", [name for name in grids.ALL if name != "complete"])
 def test_the_other_grids_fit_a_narrow_window_too(tmp_path: Path, name: str) -> None:
     assert_sound(measure(page_of(name), tmp_path, 800, False))
+
+
+PUBLISHED = sorted(path.parent for path in (Path(__file__).parents[1] / "results").glob("*/runs"))
+
+
+@functools.cache
+def runs_of(folder: Path) -> list[Run]:
+    return read_experiment([folder])
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
+def test_the_published_grids_fit_a_narrow_window_too(tmp_path: Path, folder: Path) -> None:
+    assert_sound(measure(report.page(analyse(runs_of(folder))), tmp_path, 800, False))
+
+
+def in_flytes_page(decks: dict[str, str]) -> str:
+    """The decks in flytekit's own page, all of them unfolded. Its one web font is left out."""
+    template = get_deck_template().template
+    template = re.sub(r'<link href="https://fonts[^>]*>', "", template)
+    return Template(template).substitute(
+        NAV_HTML="".join(f'<li onclick="handleLinkClick(this)">{name}</li>' for name in decks),
+        BODY_HTML="".join(f'<div class="active">{html}</div>' for html in decks.values()),
+    )
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [grids.complete, grids.uncertain, *(functools.partial(runs_of, path) for path in PUBLISHED)],
+    ids=["complete", "uncertain", *(path.name for path in PUBLISHED)],
+)
+def test_the_decks_fit_flytes_own_page_in_a_narrow_window(
+    tmp_path: Path, runs: Callable[[], list[Run]]
+) -> None:
+    found = measure(in_flytes_page(report.decks(analyse(runs()))), tmp_path, 800, False)
+    assert_sound(found)
+    assert found["texts"] > 50  # every deck is unfolded, so its figures were measured
 
 
 def test_a_click_on_a_heading_sorts_numbers_as_numbers_and_gaps_last(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def _about_tight_memory(runs: Sequence[Run]) -> Iterator[str]:
     for arm, sizes in sizes_that_barely_fit(runs).items():
         yield (
             f"The {arm} arm barely fits at {batch_sizes(sizes)}: it reserved all the "
-            "memory it was allowed, and a little less would have been too little."
+            "memory it was allowed, so that peak and saving there tell the limit, not the need."
         )
 
 

@@ -122,7 +122,7 @@ def _about_cells(cells: pd.DataFrame) -> Iterator[str]:
 def sizes_that_barely_fit(runs: Sequence[Run]) -> dict[str, list[int]]:
     """For each arm the batch sizes at which a run reserved all the memory it was allowed.
 
-    Such a run fits because the allocator gave its cache back, which takes time.
+    Its peak is the limit's and not the need's: the allocator could not keep in stock what it would.
     """
     tight: dict[str, set[int]] = {}
     for run in runs:

@@ -194,12 +194,13 @@ def test_what_the_hub_does_not_give_is_one_line_each_with_the_alternatives(clien
         "dataset/a/gated": gated,
     }
     is_gated = f"is gated; accept its terms at {client.hub.endpoint}/"
-    is_missing = "is not on the Hub, or is private; check the spelling or provide HF_TOKEN"
+    token = "a token in HF_TOKEN (on a cluster: the secret hf_token, see README)"
+    is_missing = f"is not on the Hub, or is private; check the spelling or provide {token}"
     folder, said = client.fetch("model", "a/gated", "a/missing", "a/empty")
     end = "; without the Hub, use builtin:phi3-mini or a folder"
     key = "SourceUnavailable: training_args.model_name"
     assert errors(said) == [
-        f"{key}: 'a/gated': {is_gated}a/gated and provide a token in HF_TOKEN{end}",
+        f"{key}: 'a/gated': {is_gated}a/gated and provide {token}{end}",
         f"{key}: 'a/missing': {is_missing}{end}",
         f"{key}: 'a/empty': its repository lacks config.json{end}",
     ]
@@ -207,7 +208,7 @@ def test_what_the_hub_does_not_give_is_one_line_each_with_the_alternatives(clien
     end = "; without the Hub, use builtin:instructions or a folder"
     key = "SourceUnavailable: training_args.dataset_name"
     assert errors(said) == [
-        f"{key}: 'a/gated': {is_gated}datasets/a/gated and provide a token in HF_TOKEN{end}",
+        f"{key}: 'a/gated': {is_gated}datasets/a/gated and provide {token}{end}",
         f"{key}: 'a/missing': {is_missing}{end}",
     ]
     assert list(folder.parent.iterdir()) == []

@@ -234,8 +234,9 @@ here = Path.cwd()
 with pod(here / "work"):
     dataset = w.download_dataset.task_function("builtin:instructions")
     model = w.download_model.task_function("a/fetched")
-    tracked = dataclasses.replace(TINY, report_to="wandb")
-    failing = dataclasses.replace(tracked, use_liger=True, bf16=True)
+    # In bf16 a CPU trains the plain model, and Liger's interpreter refuses.
+    tracked = dataclasses.replace(TINY, report_to="wandb", bf16=True)
+    failing = dataclasses.replace(tracked, use_liger=True)
     results = []
     for arguments in (tracked, failing):
         try:

@@ -102,7 +102,7 @@ def where_the_time_goes(analysis: Analysis) -> str:
             f"{caption}.",
         )
         + table(
-            "Seconds by phase, every run. Overhead is everything but the steps, the warm-up's among them.",
+            "Seconds by phase, every run. Overhead is all but the steps, warm-up among them.",
             columns,
             rows,
             "dense sortable",

@@ -42,9 +42,10 @@ from image_spec import (
     WANDB_PROJECT,
     image,
 )
-from liger_benchmark import report, sources, store, terminal
+from liger_benchmark import environment, estimate, report, sources, store, terminal
 from liger_benchmark.analysis import analyse, read_experiment
-from liger_benchmark.arguments import ExperimentArguments, TrainingArguments, expand_grid
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.grid import ExperimentArguments, expand_grid
 from liger_benchmark.isolation import summary
 from liger_benchmark.progress import Progress, describe
 from liger_benchmark.runs import FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run, write_run
@@ -202,6 +203,7 @@ def run_cached_training_benchmark(
     sub-tasks, so that just those that failed run again.
     """
     progress.begin(len(training_args_list))
+    announce_hours(training_args_list, model_cache_dir)
     partial_train_model = partial(
         train_model,
         dataset_cache_dir=dataset_cache_dir,
@@ -269,6 +271,14 @@ def is_local() -> bool:
 def storage() -> Path:
     """Where files go: a local run's under the project, where they last; a pod's into its own."""
     return BUILD if is_local() else Path(current_context().working_directory)
+
+
+def announce_hours(grid: list[TrainingArguments], model_cache_dir: FlyteDirectory) -> None:
+    """Say how long a grid will take whose model had to be downloaded to know its size."""
+    if estimate.config_at_hand(grid[0].model_name) is None:
+        config = estimate.config_in(Path(model_cache_dir.download())) or {}
+        gpu = environment.visible_gpu() if is_local() else GPU_KIND
+        print(estimate.expected(grid, config, gpu), flush=True)
 
 
 def is_kept(

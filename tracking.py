@@ -19,7 +19,8 @@ from typing import Any
 import wandb
 from wandb.errors import AuthenticationError, UsageError
 
-from liger_benchmark.arguments import ExperimentArguments, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.grid import ExperimentArguments
 from liger_benchmark.runs import FAILED, Run
 
 # What W&B may take, in seconds, before a condition begins and after it has ended.

@@ -1,22 +1,18 @@
-"""What an experiment is: its arguments, how they are checked, and the grid they span.
+"""What a training run is: its arguments, and how they are checked.
 
-The dataclasses are the workflow's inputs. They check themselves, wherever they are made: from the
-command line, from a YAML file, in a container. Nothing heavy is imported, so that a mistake in a
-file is reported in the moment the command is typed.
+The dataclass checks itself, wherever it is made: from the command line, from a YAML file, in a
+container. Nothing heavy is imported, so that a mistake in a file is reported in the moment the
+command is typed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
-
-import yaml
 
 from liger_benchmark.builtin import DATASETS, MODELS
 from liger_benchmark.checks import (
@@ -25,23 +21,14 @@ from liger_benchmark.checks import (
     at_least,
     check_field,
     fraction,
-    known_keys,
-    one_line,
     one_of,
+    plain_name,
     positive,
     read_fields,
     setting,
-    show,
 )
 
-__all__ = [
-    "ExperimentArguments",
-    "ExperimentInputs",
-    "InvalidInput",
-    "TrainingArguments",
-    "expand_grid",
-    "read_inputs_file",
-]
+__all__ = ["InvalidInput", "TrainingArguments"]
 
 # The names transformers gives them. Only optimisers that need no package beyond requirements.txt;
 # a test holds both tuples against the installed library.
@@ -64,8 +51,14 @@ LR_SCHEDULERS = (
 )
 STRATEGIES = ("no", "steps", "epoch")
 TRACKERS = ("none", "wandb")
-
-MAX_GRID = 10_000
+LOSSES = ("nll", "chunked_nll")
+# Those that need no package beyond requirements.txt.
+ATTENTION = ("sdpa", "eager", "flex_attention")
+DATASET_FORMATS = ("text", "prompt_completion", "messages")
+# Liger's own names. The first four are what Liger turns on by itself.
+LOSS_KERNELS = ("fused_linear_cross_entropy", "cross_entropy")
+LIGER_KERNELS = ("rope", "rms_norm", "swiglu", *LOSS_KERNELS)
+DEFAULT_LIGER_KERNELS = LIGER_KERNELS[:4]
 
 
 def _source(builtin_names: Iterable[str]) -> Check:
@@ -97,7 +90,13 @@ class TrainingArguments:
 
     model_name: str = setting("microsoft/Phi-3-mini-4k-instruct", _source(MODELS))
     dataset_name: str = setting("tatsu-lab/alpaca", _source(DATASETS))
+    dataset_format: str = setting("text", one_of(DATASET_FORMATS))
     use_liger: bool = setting(False)
+    liger_kernels: list[str] = setting(DEFAULT_LIGER_KERNELS, one_of(LIGER_KERNELS))
+    torch_compile: bool = setting(False)
+    loss_type: str = setting("nll", one_of(LOSSES))
+    attn_implementation: str = setting("sdpa", one_of(ATTENTION))
+    gradient_checkpointing: bool = setting(False)
     max_seq_length: int = setting(128, at_least(1))
     bf16: bool = setting(True)
     max_steps: int = setting(40, at_least(1))
@@ -120,6 +119,8 @@ class TrainingArguments:
     gpu_memory_limit_gib: float | None = setting(None, positive)
     require_idle_gpu: bool = setting(False)
     run: int = setting(1, at_least(1))
+    # What the grid calls the arm that the run belongs to; see `arm`.
+    arm_name: str = setting("", plain_name)
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
@@ -129,6 +130,25 @@ class TrainingArguments:
                 f"training_args.n_warmup_steps: {self.n_warmup_steps} leaves no step to measure; "
                 f"it must be less than max_steps, {self.max_steps}"
             )
+        problem = self._refused_combination()
+        if problem:
+            raise InvalidInput(f"training_args.{problem}")
+
+    def _refused_combination(self) -> str | None:
+        """What no library would run, as the end of an error message that begins with its key."""
+        if not self.use_liger:
+            return None
+        losses = [kernel for kernel in LOSS_KERNELS if kernel in self.liger_kernels]
+        if not self.liger_kernels:
+            return "liger_kernels: [] leaves nothing of Liger; set use_liger: false instead"
+        if len(losses) > 1:
+            return f"liger_kernels: {' and '.join(losses)} exclude each other; list one of them"
+        if losses and self.loss_type == "chunked_nll":
+            return (
+                f'loss_type: "chunked_nll" and Liger\'s {losses[0]} both replace the loss; '
+                f"leave {losses[0]} out of liger_kernels"
+            )
+        return None
 
     @classmethod
     def from_mapping(cls, mapping: Any) -> TrainingArguments:
@@ -147,7 +167,7 @@ class TrainingArguments:
     @property
     def arm(self) -> str:
         """The name of the condition's arm: what its bars, curves and rows are labelled with."""
-        return "Liger" if self.use_liger else "vanilla"
+        return self.arm_name or ("Liger" if self.use_liger else "vanilla")
 
     @property
     def short_model_name(self) -> str:
@@ -166,151 +186,3 @@ class TrainingArguments:
     def slug(self) -> str:
         """The condition's name as a folder: letters, digits, dots and dashes, nothing else."""
         return re.sub(r"[^A-Za-z0-9.]+", "-", self.condition).strip("-.").lower()
-
-
-@dataclass(frozen=True)
-class ExperimentArguments:
-    """The axes of the grid: every combination of these values is a condition.
-
-    Raises:
-        InvalidInput: if an axis is empty, names a value twice or holds one that cannot be run.
-    """
-
-    use_liger: list[bool] = field(default_factory=lambda: [True, False])
-    per_device_train_batch_size: list[int] = field(default_factory=lambda: [16, 24, 32, 40, 48, 56])
-
-    def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            key = f"experiment_args.{f.name}"
-            values = getattr(self, f.name)
-            if not isinstance(values, list):
-                raise InvalidInput(f"{key}: {show(values)} is not a list; write [{show(values)}]")
-            if not values:
-                raise InvalidInput(f"{key}: [] is empty; list at least one value")
-            for value in values:
-                check_field(TrainingArguments, "experiment_args", f.name, value)
-            repeated = next((v for i, v in enumerate(values) if v in values[:i]), None)
-            if repeated is not None:
-                raise InvalidInput(f"{key}: {show(repeated)} is listed twice; list each value once")
-
-    @classmethod
-    def from_mapping(cls, mapping: Any) -> ExperimentArguments:
-        """Read a mapping as it comes out of YAML or JSON.
-
-        Raises:
-            InvalidInput: if a key is unknown or a value does not fit.
-        """
-        return cls(**read_fields(cls, "experiment_args", mapping))
-
-    @classmethod
-    def from_json(cls, text: str, **_: Any) -> ExperimentArguments:
-        """The reader flytekit's command line looks for: as strict as `from_mapping`."""
-        return cls.from_mapping(json.loads(text))
-
-
-@dataclass(frozen=True)
-class ExperimentInputs:
-    """All that an inputs file may say: the workflow's own inputs."""
-
-    experiment_args: ExperimentArguments = field(default_factory=ExperimentArguments)
-    training_args: TrainingArguments = field(default_factory=TrainingArguments)
-    n_runs: int = setting(3, at_least(1))
-    attempt: int = setting(1, at_least(1))
-
-
-def expand_grid(
-    experiment_args: ExperimentArguments, training_args: TrainingArguments, n_runs: int
-) -> list[TrainingArguments]:
-    """Every condition of the experiment, in the order in which they run.
-
-    Repeats are outermost and arms innermost: whatever drifts during an hour (temperature, clocks,
-    a neighbour) then touches both arms alike.
-
-    Returns:
-        len(use_liger) * len(per_device_train_batch_size) * n_runs arguments, no two alike.
-
-    Raises:
-        InvalidInput: if `n_runs` is below 1, or the grid is too large to be meant.
-    """
-    check_field(ExperimentInputs, "", "n_runs", n_runs)
-    size = (
-        len(experiment_args.use_liger) * len(experiment_args.per_device_train_batch_size) * n_runs
-    )
-    if size > MAX_GRID:
-        raise InvalidInput(
-            f"n_runs: {n_runs} makes a grid of {size} runs; at most {MAX_GRID} are allowed"
-        )
-    return [
-        dataclasses.replace(
-            training_args, run=run, per_device_train_batch_size=batch_size, use_liger=use_liger
-        )
-        for run, batch_size, use_liger in itertools.product(
-            range(1, n_runs + 1),
-            experiment_args.per_device_train_batch_size,
-            experiment_args.use_liger,
-        )
-    ]
-
-
-def _refuse_repeated_keys(node: yaml.Node | None) -> None:
-    """YAML takes the last of two equal keys in silence; one of them is a mistake."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise InvalidInput(f"{one_line(key.value)} is given twice, again at line {line}")
-            seen.add(str(key.value))
-            _refuse_repeated_keys(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_repeated_keys(item)
-
-
-def read_inputs_file(path: str | Path) -> ExperimentInputs:
-    """Read and check an inputs file, whole.
-
-    Raises:
-        InvalidInput: if the file cannot be read, or anything in it cannot be run.
-    """
-    name = Path(path).name
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise InvalidInput(f"{name}: cannot be read: {reason}") from None
-    try:
-        content = yaml.safe_load(text)
-        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
-    except InvalidInput as error:
-        raise InvalidInput(f"{name}: {error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
-        raise InvalidInput(f"{name}: {one_line(problem)}{where}") from None
-    if content is None:
-        raise InvalidInput(f"{name}: is empty; see phi3_inputs.yaml for what belongs in it")
-    if not isinstance(content, dict):
-        raise InvalidInput(
-            f"{name}: {show(content)} is not a mapping; "
-            f"its keys are {', '.join(f.name for f in dataclasses.fields(ExperimentInputs))}"
-        )
-    values = known_keys(ExperimentInputs, "", content)
-    readers = {"experiment_args": ExperimentArguments, "training_args": TrainingArguments}
-    for key, value in values.items():
-        if key in readers:
-            values[key] = readers[key].from_mapping(value)  # type: ignore[attr-defined]
-        else:
-            check_field(ExperimentInputs, "", key, value)
-    inputs = ExperimentInputs(**values)
-    axes = {f.name for f in dataclasses.fields(ExperimentArguments)}
-    given = content.get("training_args") or {}
-    for key in ("run", *sorted(axes)):
-        if key in given:
-            cure = "n_runs counts the runs" if key == "run" else f"list it in experiment_args.{key}"
-            raise InvalidInput(
-                f"training_args.{key}: {show(given[key])} would have no effect here; {cure}"
-            )
-    expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
-    return inputs

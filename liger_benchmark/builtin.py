@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 N_INSTRUCTIONS = 512
+N_LONG_INSTRUCTIONS = 128
+LONG = 120  # sentences
 SEED = 20241105
 
 # Phi-3-mini-4k-instruct's own config.json, less what only generation reads.
@@ -39,23 +41,54 @@ PHI3_MINI: dict[str, Any] = {
     "eos_token_id": 2,
     "pad_token_id": 2,
 }
+# The tiny models: small enough for Triton's interpreter, and each its family's architecture. Every
+# second head of keys and values is shared, where the family does that.
+_TINY: dict[str, Any] = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+}
+_TINY_LLAMA: dict[str, Any] = _TINY | {
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "attention_dropout": 0.0,
+    "initializer_range": 0.02,
+    "tie_word_embeddings": False,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 2,
+}
 MODELS: dict[str, dict[str, Any]] = {
     "phi3-mini": PHI3_MINI,
-    # The same architecture, small enough for Triton's interpreter.
     "phi3-tiny": PHI3_MINI
+    | _TINY
+    | {"num_key_value_heads": 4, "original_max_position_embeddings": 512},
+    "llama-tiny": _TINY_LLAMA | {"architectures": ["LlamaForCausalLM"], "model_type": "llama"},
+    "mistral-tiny": _TINY_LLAMA
+    | {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": 16},
+    "qwen3-tiny": _TINY_LLAMA
+    | {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "rms_norm_eps": 1e-6},
+    "gemma3-tiny": {key: value for key, value in _TINY_LLAMA.items() if key != "hidden_act"}
     | {
-        "vocab_size": 512,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 512,
-        "original_max_position_embeddings": 512,
+        "architectures": ["Gemma3ForCausalLM"],
+        "model_type": "gemma3_text",
+        "hidden_activation": "gelu_pytorch_tanh",
+        "rms_norm_eps": 1e-6,
+        "query_pre_attn_scalar": 16,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "sliding_window": 16,
+        "rope_local_base_freq": 10000.0,
+        "tie_word_embeddings": True,
     },
 }
-DATASETS = ("instructions",)
-# Small enough for both models; the rest of phi3-mini's vocabulary stays unused.
+DATASETS = ("instructions", "long-instructions")
+# Small enough for all models; the rest of phi3-mini's vocabulary stays unused.
 TOKENIZER_VOCABULARY = 512
 
 PREAMBLE = (
@@ -93,16 +126,27 @@ def write_model(name: str, folder: Path) -> None:
     _train_tokenizer().save_pretrained(folder)
 
 
+def rows(name: str) -> list[dict[str, str]]:
+    """The rows of the built-in dataset `name`."""
+    return {"instructions": instructions, "long-instructions": long_instructions}[name]()
+
+
 def instructions() -> list[dict[str, str]]:
     """`N_INSTRUCTIONS` rows in Alpaca's columns: instruction, input, output, text."""
     draw = random.Random(SEED)
     return [_instruction(draw) for _ in range(N_INSTRUCTIONS)]
 
 
-def _instruction(draw: random.Random) -> dict[str, str]:
+def long_instructions() -> list[dict[str, str]]:
+    """As `instructions`, but fewer, and each long enough to fill 2048 tokens."""
+    draw = random.Random(SEED)
+    return [_instruction(draw, n_sentences=LONG) for _ in range(N_LONG_INSTRUCTIONS)]
+
+
+def _instruction(draw: random.Random, n_sentences: int | None = None) -> dict[str, str]:
     noun, other = draw.sample(_NOUNS, 2)
     adjective = draw.choice(_ADJECTIVES)
-    n_sentences = draw.randint(1, 8)
+    n_sentences = n_sentences or draw.randint(1, 8)
     instruction = draw.choice(
         (
             f"Write {n_sentences} sentences about a {adjective} {noun} and a {other}.",

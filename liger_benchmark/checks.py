@@ -44,13 +44,22 @@ def fraction(value: float) -> str | None:
     return None if 0 <= value < 1 else "must be 0 or more and less than 1"
 
 
+def plain_name(value: str) -> str | None:
+    """A name that fits on a line."""
+    return None if value.isprintable() and len(value) <= 300 else "must be one line of text"
+
+
 def setting(default: Any, check: Check | None = None) -> Any:
     """A dataclass field with its default and the check that its values have to pass.
 
     The default comes from a factory: for each plain one flytekit's schema builder makes a class,
     again in every task that takes these arguments, which took half of the workflow's import time.
+    A tuple stands for a list, of which every instance gets its own.
     """
-    return dataclasses.field(default_factory=lambda: default, metadata={"check": check})
+    return dataclasses.field(
+        default_factory=lambda: list(default) if isinstance(default, tuple) else default,
+        metadata={"check": check},
+    )
 
 
 def read_fields(cls: type, where: str, mapping: Any) -> dict[str, Any]:
@@ -65,7 +74,7 @@ def read_fields(cls: type, where: str, mapping: Any) -> dict[str, Any]:
     hints = _hints(cls)
     for key, value in values.items():
         if isinstance(value, list):
-            values[key] = [_number(value, typing.get_args(hints[key])) for value in value]
+            values[key] = [_number(item, _element_types(hints[key])) for item in value]
         else:
             values[key] = _number(value, _alternatives(hints[key]))
     return values
@@ -105,7 +114,21 @@ def check_field(cls: type, where: str, name: str, value: Any) -> None:
         InvalidInput: naming `where`, the field, the value and what it should be.
     """
     key = f"{where}.{name}" if where else name
-    types = _alternatives(_hints(cls)[name])
+    hint = _hints(cls)[name]
+    check = next(f for f in dataclasses.fields(cls) if f.name == name).metadata.get("check")
+    if typing.get_origin(hint) is list:
+        if not isinstance(value, list):
+            raise InvalidInput(f"{key}: {show(value)} is not a list; write [{show(value)}]")
+        for item in value:
+            _check_value(key, item, _element_types(hint), check)
+        repeated = next((v for i, v in enumerate(value) if v in value[:i]), None)
+        if repeated is not None:
+            raise InvalidInput(f"{key}: {show(repeated)} is listed twice; list each value once")
+        return
+    _check_value(key, value, _alternatives(hint), check)
+
+
+def _check_value(key: str, value: Any, types: tuple[type, ...], check: Check | None) -> None:
     names = " or ".join(_TYPE_NAMES[t] for t in types)
     if value is None:
         if type(None) in types:
@@ -118,7 +141,6 @@ def check_field(cls: type, where: str, name: str, value: Any) -> None:
         raise InvalidInput(f"{key}: {show(value)} is not a finite number")
     if isinstance(value, int) and abs(value) >= 2**31:
         raise InvalidInput(f"{key}: {show(value)} is too large; it must be below {2**31}")
-    check = next(f for f in dataclasses.fields(cls) if f.name == name).metadata.get("check")
     problem = check(value) if check else None
     if problem:
         raise InvalidInput(f"{key}: {show(value)} {problem}")
@@ -147,7 +169,16 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def _alternatives(hint: Any) -> tuple[type, ...]:
+    """The types that a value may have: `float` and `None` for `float | None`."""
     return typing.get_args(hint) or (hint,)
+
+
+def _element_types(hint: Any) -> tuple[type, ...]:
+    """The types that the elements of a list may have; none if the hint allows no list."""
+    for alternative in (hint, *typing.get_args(hint)):
+        if typing.get_origin(alternative) is list:
+            return _alternatives(typing.get_args(alternative)[0])
+    return ()
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -6,11 +6,14 @@ Whether Liger is active is read from the live model's own functions, never from 
 from __future__ import annotations
 
 import hashlib
+import inspect
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liger_benchmark.arguments import InvalidInput
+from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, LIGER_KERNELS, InvalidInput
 from liger_benchmark.sources import has_weights, provenance
 
 if TYPE_CHECKING:
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PARTS = ("rms_norm", "swiglu", "rope", "fused_linear_cross_entropy")
-# The same for both arms: transformers' default today, named so that it stays the same tomorrow.
-ATTENTION = "sdpa"
+# Liger's name for the gated MLP of the Gemma family, whose activation is GELU.
+GATED_MLP = {"swiglu": "geglu"}
 
 
 class LigerMismatch(RuntimeError):
@@ -27,28 +30,36 @@ class LigerMismatch(RuntimeError):
 
 
 def load_model(
-    folder: Path, *, use_liger: bool, bf16: bool, seed: int, device: str
+    folder: Path,
+    *,
+    use_liger: bool,
+    bf16: bool,
+    seed: int,
+    device: str,
+    liger_kernels: Sequence[str] = DEFAULT_LIGER_KERNELS,
+    attn_implementation: str = "sdpa",
 ) -> PreTrainedModel:
     """Load the model in `folder` straight onto `device`, or initialise it there from `seed`.
 
-    Both arms come through the same call; Liger's loader patches transformers' classes and then
+    All arms come through the same call; Liger's loader patches transformers' classes and then
     does what transformers' own loader does.
 
     Raises:
-        InvalidInput: if Liger has no kernels for this architecture.
+        InvalidInput: if Liger has no kernels for this architecture, or not those that are asked
+            for.
     """
     import torch
     import transformers
     from liger_kernel.transformers import AutoLigerKernelForCausalLM
 
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if use_liger:
-        check_architecture(config.model_type)
     auto_class: Any = AutoLigerKernelForCausalLM if use_liger else transformers.AutoModelForCausalLM
-    options = {
+    options: dict[str, Any] = {
         "dtype": torch.bfloat16 if bf16 else torch.float32,
-        "attn_implementation": ATTENTION,
+        "attn_implementation": attn_implementation,
     }
+    if use_liger:
+        options |= liger_switches(config.model_type, liger_kernels)
     if has_weights(folder):
         model = auto_class.from_pretrained(
             folder, device_map={"": device}, trust_remote_code=False, **options
@@ -76,6 +87,52 @@ def check_architecture(model_type: str) -> None:
         )
 
 
+def liger_switches(model_type: str, kernels: Sequence[str]) -> dict[str, bool]:
+    """The arguments of Liger's patching function that turn on `kernels` and nothing else.
+
+    Raises:
+        InvalidInput: if Liger has no kernels for this architecture, or not one of those.
+    """
+    from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
+
+    check_architecture(model_type)
+    known = inspect.signature(MODEL_TYPE_TO_APPLY_LIGER_FN[model_type]).parameters
+    own_names = {
+        kernel: kernel if kernel in known else GATED_MLP.get(kernel, kernel)
+        for kernel in LIGER_KERNELS
+    }
+    missing = [kernel for kernel in kernels if own_names[kernel] not in known]
+    if missing:
+        there = [kernel for kernel, name in own_names.items() if name in known]
+        raise InvalidInput(
+            f"training_args.liger_kernels: Liger has no {missing[0]} for {model_type!r}; "
+            f"it has {', '.join(there)}"
+        )
+    return {name: kernel in kernels for kernel, name in own_names.items() if name in known}
+
+
+def prepare_liger_for_compile() -> None:
+    """Make torch.compile and Liger 0.8.5 live together; call it before the model is loaded.
+
+    Two things break otherwise, both seen on a GPU:
+
+    * Traced, Liger's fused loss ends in an illegal memory access, or in a wrong loss: the graph
+      does not keep the zeros that its kernel leaves in the rows of ignored tokens (Liger-Kernel's
+      pull request 1338). So torch.compile steps around Liger's losses, which run as they would
+      without it; everything else is compiled.
+    * A graph with Liger's kernels in it that comes out of AOTAutograd's cache, in the second run
+      on a machine, has views of nonsensical shapes. So that cache is not used; Inductor's own is.
+    """
+    import torch
+    from liger_kernel.transformers import functional, monkey_patch
+
+    for module in (functional, monkey_patch):  # the latter has a name of its own for one of them
+        for name in ("liger_fused_linear_cross_entropy", "liger_cross_entropy"):
+            if hasattr(module, name):
+                setattr(module, name, torch.compiler.disable(getattr(module, name)))
+    torch._functorch.config.enable_autograd_cache = False
+
+
 def active_liger_parts(model: PreTrainedModel) -> dict[str, dict[str, int]]:
     """How many of the live model's parts run Liger's code, and how many there are.
 
@@ -91,7 +148,8 @@ def active_liger_parts(model: PreTrainedModel) -> dict[str, dict[str, int]]:
         active[part] += _is_ligers(function)
 
     for module in model.modules():
-        name = type(module).__name__
+        # Liger's own classes may be called for what they are made for: LigerRMSNormForGemma3.
+        name = re.sub(r"For\w+$", "", type(module).__name__)
         if name.endswith("RMSNorm"):
             count("rms_norm", module.forward)
         elif name.endswith("MLP"):
@@ -105,18 +163,23 @@ def active_liger_parts(model: PreTrainedModel) -> dict[str, dict[str, int]]:
     return {"active": active, "present": present}
 
 
-def check_liger(parts: dict[str, dict[str, int]], use_liger: bool) -> None:
-    """Refuse a Liger arm without Liger in it, and a vanilla arm with it.
+def check_liger(parts: dict[str, dict[str, int]], kernels: Sequence[str]) -> None:
+    """Refuse a model in which other Liger kernels run than those that were asked for.
 
     Raises:
-        LigerMismatch: saying which parts are active.
+        LigerMismatch: saying which are missing, or active unasked.
     """
-    found = [part for part, n in parts["active"].items() if n]
-    if use_liger and not found:
-        raise LigerMismatch("use_liger: true, but no part of the live model runs Liger's code")
-    if found and not use_liger:
+    active = {part for part, n in parts["active"].items() if n}
+    missing = [part for part in kernels if parts["present"].get(part) and part not in active]
+    unasked = sorted(active - set(kernels))
+    if missing or (kernels and not active):
         raise LigerMismatch(
-            f"use_liger: false, but Liger's code is active in the live model: {', '.join(found)}"
+            f"liger_kernels: {', '.join(missing or kernels)} asked for, but no such part of the "
+            "live model runs Liger's code"
+        )
+    if unasked:
+        raise LigerMismatch(
+            f"Liger's code is active in the live model: {', '.join(unasked)}; nobody asked for that"
         )
 
 

@@ -58,7 +58,7 @@ def fetch_dataset(name: str, folder: Path) -> Path:
     origin = origin_of(name, "dataset")
     with fresh_folder(folder) as fresh:
         if origin == "builtin":
-            rows, revision = datasets.Dataset.from_list(builtin.instructions()), None
+            rows, revision = datasets.Dataset.from_list(builtin.rows(_builtin_name(name))), None
         elif origin == "folder":
             rows, revision = _load_folder(_existing_folder(name, "dataset"), name), None
         else:

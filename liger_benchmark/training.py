@@ -12,7 +12,7 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -29,6 +29,7 @@ from liger_benchmark.model import (
     check_liger,
     describe_weights,
     load_model,
+    prepare_liger_for_compile,
 )
 from liger_benchmark.runs import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources import provenance
@@ -109,11 +110,13 @@ def train(
     dataset_folder: Path,
     model_folder: Path,
     output_folder: Path,
+    callbacks: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """Train one condition in this process, which must be fresh, and return its record.
 
     Every step's row is passed to `send`. Memory that the GPU refuses ends the run and is part of
-    the record, under `out_of_memory`; anything else that goes wrong is raised.
+    the record, under `out_of_memory`; anything else that goes wrong is raised. `callbacks` are
+    called by the trainer besides the one that measures.
     """
     phases = Phases()
     record: dict[str, Any] = {}
@@ -135,15 +138,19 @@ def train(
                 "checksum": checksum(train_rows),
             }
         with phases("model"):
+            if arguments.torch_compile and arguments.use_liger:
+                prepare_liger_for_compile()
             model = load_model(
                 model_folder,
                 use_liger=arguments.use_liger,
                 bf16=arguments.bf16,
                 seed=arguments.seed,
                 device="cuda" if on_gpu else "cpu",
+                liger_kernels=arguments.liger_kernels,
+                attn_implementation=arguments.attn_implementation,
             )
             parts = active_liger_parts(model)
-            check_liger(parts, arguments.use_liger)
+            check_liger(parts, arguments.liger_kernels if arguments.use_liger else ())
             _check_vocabulary(model, tokenizer)
             record["liger"] = {**parts["active"], "parts": parts["present"]}
             record["weights"] = describe_weights(model, model_folder, arguments.model_name)
@@ -151,6 +158,8 @@ def train(
             trainer = build_trainer(
                 arguments, model, tokenizer, train_rows, eval_rows, output_folder, callback
             )
+            for other in callbacks:
+                trainer.add_callback(other)
         with phases("training"):
             trainer.train()
             padding = trainer.padding_tokens / max(trainer.counted_tokens, 1)
@@ -241,6 +250,7 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
         "max_length": arguments.max_seq_length,
         "pad_to_multiple_of": PAD_TO_MULTIPLE_OF,
         "bf16": arguments.bf16,
+        "torch_compile": arguments.torch_compile,
         "max_steps": arguments.max_steps,
         "num_train_epochs": arguments.num_train_epochs,
         "optim": arguments.optim,
@@ -263,8 +273,8 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
         # W&B is the workflow's: the parent logs what the child sends.
         "report_to": "none",
         # Each of these differs from the blog's trl by today's default.
-        "loss_type": "nll",
-        "gradient_checkpointing": False,
+        "loss_type": arguments.loss_type,
+        "gradient_checkpointing": arguments.gradient_checkpointing,
         "packing": False,
         # The rows come with their labels: trl would go through them three times more.
         "dataset_kwargs": {"skip_prepare_dataset": True},

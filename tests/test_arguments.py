@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 
 from liger_benchmark.arguments import (
     LR_SCHEDULERS,
-    MAX_GRID,
     OPTIMIZERS,
-    ExperimentArguments,
     InvalidInput,
     TrainingArguments,
-    expand_grid,
-    read_inputs_file,
 )
+from liger_benchmark.grid import MAX_GRID, ExperimentArguments, expand_grid
+from liger_benchmark.inputs import read_inputs_file
 
 PROJECT = Path(__file__).parent.parent
 

@@ -20,7 +20,9 @@ from containers import Cluster, Literals
 from control_plane import UNION_REGISTRY, WORKFLOW, ControlPlane, copy_project
 from flyteidl.core import literals_pb2, tasks_pb2
 
-from liger_benchmark.arguments import TrainingArguments, expand_grid, read_inputs_file
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.grid import expand_grid
+from liger_benchmark.inputs import read_inputs_file
 from liger_benchmark.runs import COMPLETED, HISTORY_FILE
 
 INPUTS = """

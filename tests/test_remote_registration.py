@@ -23,7 +23,8 @@ from control_plane import (
 )
 from flyteidl.core import tasks_pb2
 
-from liger_benchmark.arguments import ExperimentArguments, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.grid import ExperimentArguments
 
 BLOG = (f"{WORKFLOW}.py", "benchmarking_experiment", "--inputs-file", "phi3_inputs.yaml")
 EXPERIMENT = f"{WORKFLOW}.benchmarking_experiment"

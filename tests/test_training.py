@@ -217,7 +217,7 @@ def test_refused_memory_is_told_from_other_errors_in_every_librarys_words(
 @pytest.mark.parametrize(
     ("use_liger", "message"),
     [
-        (True, "no part of the live model runs Liger's code"),
+        (True, "no such part of the live model runs Liger's code"),
         (False, "Liger's code is active in the live model: rms_norm, swiglu"),
     ],
 )

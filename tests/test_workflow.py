@@ -18,7 +18,8 @@ from conftest import TINY
 
 import liger_kernel_finetuning as workflow
 from liger_benchmark import report, training
-from liger_benchmark.arguments import ExperimentArguments, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.grid import ExperimentArguments
 from liger_benchmark.isolation import run_isolated
 from liger_benchmark.runs import read_run
 

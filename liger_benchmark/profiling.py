@@ -1,0 +1,237 @@
+"""Where a training step spends the GPU's time, by kind of kernel.
+
+    python -m liger_benchmark.profiling INPUTS.yaml [--arm NAME] [--batch-size N] [--steps N]
+
+trains one condition of an experiment under torch's profiler, a few steps after the warm-up, and
+prints what they were spent on, beside the rate at which this GPU multiplies bf16 matrices. The
+profiler slows a step's launches down, so speeds are the benchmark's to tell, shares are these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from liger_benchmark import environment
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.checks import InvalidInput, did_you_mean, show
+from liger_benchmark.grid import expand_grid
+from liger_benchmark.inputs import read_inputs_file
+from liger_benchmark.isolation import ChildFailed, run_isolated
+from liger_benchmark.sources import fetch_dataset, fetch_model
+from liger_benchmark.training import train
+
+# Kernels by what they do, told by their names; the first that fits counts.
+KINDS = (
+    ("matrix products", r"gemm|nvjet|cutlass|cublas|triton_tem_fused.*mm|splitk|xmma"),
+    ("attention", r"flash|fmha|attention|softmax_warp|triton_tem_fused"),
+    ("loss", r"cross_entropy|nll_loss|softmax|element_mul_kernel"),
+    ("norm", r"rms_norm|layer_norm|RMSNorm"),
+    ("rope", r"rope|rotary"),
+    ("gated MLP", r"swiglu|geglu|silu"),
+    ("optimizer", r"multi_tensor|foreach|adam|sgd"),
+    ("fused by Inductor", r"^triton_"),
+    ("copies", r"memcpy|memset|copy|CatArray"),
+    ("elementwise", r"elementwise|reduce|index|gather|scatter|fill|embedding"),
+)
+IDLE = "idle"
+MATRIX_SIZE = 8192
+
+
+def profile_run(
+    send: Any, arguments: TrainingArguments, dataset: Path, model: Path, output: Path, n_steps: int
+) -> dict[str, Any]:
+    """Train in this process, which must be fresh, and profile the last `n_steps` steps.
+
+    Returns:
+        `milliseconds`: GPU time a step by kernel name; `wall_milliseconds`: the profiled steps'
+        mean duration; `matmul_tflops`: see `measure_matmul`.
+
+    Raises:
+        InvalidInput: if there is no GPU, whose kernels could be looked at.
+    """
+    if environment.visible_gpu() is None:
+        raise InvalidInput("profiling: needs a GPU and there is none; run it where you train")
+    import torch
+    import transformers
+
+    class Profile(transformers.TrainerCallback):
+        def __init__(self) -> None:
+            self.profiler = torch.profiler.profile(
+                activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True
+            )
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            # Between two steps, where the second that it takes is in neither.
+            if state.global_step == state.max_steps - n_steps:
+                self.profiler.start()
+
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            self.profiler.stop()
+
+    callback = Profile()
+    rows: list[dict[str, Any]] = []
+    record = train(rows.append, arguments, dataset, model, output, callbacks=[callback])
+    if "out_of_memory" in record:
+        raise MemoryError(record["out_of_memory"]["message"])
+    milliseconds = {
+        kernel.key: kernel.self_device_time_total / 1000 / n_steps
+        for kernel in callback.profiler.key_averages()
+        if kernel.device_type == torch.autograd.DeviceType.CUDA
+    }
+    wall = [1000 * row["step_seconds"] for row in rows[-n_steps:]]
+    return {
+        "condition": arguments.condition,
+        "milliseconds": milliseconds,
+        "wall_milliseconds": sum(wall) / len(wall),
+        "tokens_a_step": rows[-1]["step_tokens"],
+        "n_parameters": record["weights"]["n_parameters"],
+        "matmul_tflops": measure_matmul(),
+        "gpu": record["environment"]["gpu"]["name"],
+    }
+
+
+def measure_matmul(n_repeats: int = 30) -> float:
+    """The rate in TFLOP/s at which the GPU multiplies random bf16 matrices of 8192 × 8192.
+
+    Random, since a GPU at its power limit multiplies zeros faster than it could anything else.
+    """
+    import torch
+
+    a, b = (
+        torch.randn(MATRIX_SIZE, MATRIX_SIZE, device="cuda", dtype=torch.bfloat16) for _ in range(2)
+    )
+    for _ in range(5):
+        a @ b
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    for _ in range(n_repeats):
+        a @ b
+    end.record()
+    end.synchronize()
+    seconds = begin.elapsed_time(end) / 1000 / n_repeats
+    return 2 * MATRIX_SIZE**3 / seconds / 1e12
+
+
+def kind_of(kernel: str) -> str:
+    """The kind of work that a kernel's name tells of; "other" if it tells of none."""
+    return next((kind for kind, names in KINDS if re.search(names, kernel, re.I)), "other")
+
+
+def by_kind(profile: dict[str, Any]) -> pd.DataFrame:
+    """`milliseconds` a step and `share` of the step (a fraction) by kind, idle time among them."""
+    spent: dict[str, float] = {}
+    for kernel, milliseconds in profile["milliseconds"].items():
+        spent[kind_of(kernel)] = spent.get(kind_of(kernel), 0.0) + milliseconds
+    wall = profile["wall_milliseconds"]
+    spent[IDLE] = max(wall - sum(spent.values()), 0.0)
+    table = pd.DataFrame({"milliseconds": spent}).sort_values("milliseconds", ascending=False)
+    table["share"] = table["milliseconds"] / wall
+    return table
+
+
+def summary(profile: dict[str, Any]) -> str:
+    """The profile in words: rates, the table by kind, and the kernels that take longest."""
+    flops = 6 * profile["n_parameters"] * profile["tokens_a_step"]
+    achieved = flops / (profile["wall_milliseconds"] / 1000) / 1e12
+    table = by_kind(profile)
+    lines = [
+        f"{profile['condition']} on {profile['gpu']}",
+        f"a step: {profile['wall_milliseconds']:.1f} ms under the profiler, "
+        f"{profile['tokens_a_step']} tokens, {achieved:.0f} TFLOP/s by 6 × parameters × tokens",
+        f"bf16 matrix product: {profile['matmul_tflops']:.0f} TFLOP/s measured; "
+        f"the step reaches {achieved / profile['matmul_tflops']:.1%} of it",
+        "",
+        *(
+            f"{kind:20s} {row['milliseconds']:9.2f} ms {row['share']:7.1%}"
+            for kind, row in table.iterrows()
+        ),
+        "",
+    ]
+    longest = sorted(profile["milliseconds"].items(), key=lambda item: -item[1])[:12]
+    lines += [f"{spent:9.2f} ms  {kind_of(name):18s} {name[:90]}" for name, spent in longest]
+    return "\n".join(lines)
+
+
+def choose(
+    grid: Sequence[TrainingArguments], arm: str | None, batch_size: int | None
+) -> TrainingArguments:
+    """The condition of the grid with that arm and batch size; by default the last of each.
+
+    Raises:
+        InvalidInput: if the grid has no such arm or batch size.
+    """
+    arms = list(dict.fromkeys(arguments.arm for arguments in grid))
+    sizes = sorted({arguments.per_device_train_batch_size for arguments in grid})
+    arm, batch_size = arm or arms[-1], batch_size or sizes[-1]
+    if arm not in arms:
+        raise InvalidInput(
+            f"--arm: {show(arm)} is no arm of this grid{did_you_mean(arm, arms)}; "
+            f"its arms are {', '.join(arms)}"
+        )
+    if batch_size not in sizes:
+        raise InvalidInput(
+            f"--batch-size: {batch_size} is not in this grid; it has {', '.join(map(str, sizes))}"
+        )
+    return next(
+        arguments
+        for arguments in grid
+        if arguments.arm == arm and arguments.per_device_train_batch_size == batch_size
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Profile one condition, print its summary; 1 and one line if that is refused."""
+    parser = argparse.ArgumentParser(
+        prog="python -m liger_benchmark.profiling",
+        description="Profile one condition of an experiment on this machine's GPU.",
+    )
+    parser.add_argument("inputs", type=Path, metavar="INPUTS", help="the inputs file")
+    parser.add_argument("--arm", metavar="NAME", help="default: the grid's last")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="default: the largest")
+    parser.add_argument("--steps", type=int, default=5, metavar="N", help="steps to profile")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the profile as JSON")
+    options = parser.parse_args(arguments)
+    try:
+        inputs = read_inputs_file(options.inputs)
+        grid = expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
+        chosen = choose(grid, options.arm, options.batch_size)
+        if options.steps < 1:
+            raise InvalidInput(f"--steps: {options.steps} must be 1 or more")
+        warm_up = max(chosen.n_warmup_steps, 2)
+        chosen = dataclasses.replace(
+            chosen, n_warmup_steps=warm_up, max_steps=warm_up + options.steps
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            profile, _ = run_isolated(
+                profile_run,
+                chosen,
+                fetch_dataset(chosen.dataset_name, Path(folder) / "dataset"),
+                fetch_model(chosen.model_name, Path(folder) / "model"),
+                Path(folder) / "output",
+                options.steps,
+                on_message=lambda message: None,
+            )
+    except (InvalidInput, ChildFailed) as error:
+        print(f"profiling: {error}", file=sys.stderr)
+        return 1
+    if options.output:
+        options.output.write_text(json.dumps(profile, indent=2) + "\n", encoding="utf-8")
+    print(summary(profile))
+    return 0
+
+
+if __name__ == "__main__":
+    # The run's process imports its function by name, which the module has only when imported.
+    from liger_benchmark import profiling
+
+    sys.exit(profiling.main())

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from liger_benchmark.environment import EnergyMeter
+
 MIB = 2**20
 
 
@@ -30,9 +32,15 @@ class Device(Protocol):
     def peak_memory(self) -> dict[str, float]:
         """The peaks since the reset, by kind: the names end up in the history's columns."""
 
+    def energy_joules(self) -> float | None:
+        """A counter of the energy used, or None where there is none."""
+
 
 class CudaDevice:
     """A GPU; its memory is what PyTorch's allocator handed out and what it reserved for that."""
+
+    def __init__(self) -> None:
+        self.energy_meter = EnergyMeter()
 
     def synchronize(self) -> None:
         import torch
@@ -51,6 +59,10 @@ class CudaDevice:
             "memory_allocated_MB": torch.cuda.max_memory_allocated() / MIB,
             "memory_reserved_MB": torch.cuda.max_memory_reserved() / MIB,
         }
+
+    def energy_joules(self) -> float | None:
+        """The whole GPU's energy, as its driver counts it."""
+        return self.energy_meter.joules()
 
 
 class CpuDevice:
@@ -75,6 +87,10 @@ class CpuDevice:
                 if line.startswith("VmHWM:"):
                     return {"resident_set_MB": int(line.split()[1]) / 1024}
         return {"resident_set_MB": psutil.Process().memory_info().rss / MIB}
+
+    def energy_joules(self) -> float | None:
+        """A CPU's counter, where there is one, is for the administrator alone."""
+        return None
 
 
 @dataclass
@@ -110,6 +126,18 @@ class TPS:
     step_tokens: int = 0
     step_tokens_per_second: float = 0.0
     avg_tokens_per_second: float | None = None
+
+
+@dataclass
+class Energy:
+    """Joules that the whole GPU used, the pause before a step included.
+
+    A step's are coarse, since the counter moves in jumps; the average is over all steps since the
+    warm-up (None during it). Absent where the card does not tell.
+    """
+
+    step_energy_J: float | None = None
+    avg_energy_J_per_token: float | None = None
 
 
 class EfficiencyCallback:
@@ -148,6 +176,8 @@ class EfficiencyCallback:
         self.peaks: dict[str, float] = {}
         self.step_tokens = 0
         self.step_started_at = 0.0
+        self.joules_counted: float | None = None
+        self.joules = 0.0
         self.stage = "step"
 
     def count_tokens(self, n_tokens: int) -> None:
@@ -158,6 +188,8 @@ class EfficiencyCallback:
         """Start the clock of an optimisation step (not of each micro-batch)."""
         self.stage = "first step" if self.steps_this_session == 0 else "step"
         self.step_tokens = 0
+        if self.steps_this_session == 0:
+            self.joules_counted = self.device.energy_joules()
         self.device.synchronize()
         self.device.reset_peak_memory()
         self.step_started_at = self.clock()
@@ -192,11 +224,21 @@ class EfficiencyCallback:
             **{f"total_peak_{kind}": peak for kind, peak in self.peaks.items()},
         )
         used = {k: v for k, v in asdict(memory).items() if _kind(k) in peaks}
+        used |= self._energy(is_warmup)
         self.tokens_seen += self.step_tokens
         row = {"step": state.global_step, "is_warmup": is_warmup}
         if self.counts_tokens_seen:
             row["num_input_tokens_seen"] = self.tokens_seen
         self.history.append({**row, **asdict(times), **asdict(tps), **used})
+
+    def _energy(self, is_warmup: bool) -> dict[str, float | None]:
+        """The step's `Energy`, by name; empty where the device does not tell."""
+        counted, self.joules_counted = self.joules_counted, self.device.energy_joules()
+        if counted is None or self.joules_counted is None:
+            return {}
+        spent = self.joules_counted - counted
+        self.joules += 0.0 if is_warmup else spent
+        return asdict(Energy(spent, None if is_warmup else self.joules / self.tokens))
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any

@@ -127,6 +127,27 @@ def check_idle(processes: list[dict[str, Any]] | None) -> None:
         )
 
 
+class EnergyMeter:
+    """The GPU's own counter of the energy it has used, open for as long as the process lives.
+
+    The driver renews it some ten to fifty times a second: over a run it is exact, over a step of a
+    tenth of a second it is coarse. Cards before Volta, and some virtual ones, have none.
+    """
+
+    def __init__(self) -> None:
+        self._open = contextlib.ExitStack()
+        self._nvml, self._handle = self._open.enter_context(_nvml_device())
+
+    def joules(self) -> float | None:
+        """What the GPU has used since its driver was loaded; None where the card does not tell."""
+        if self._handle is None:
+            return None
+        millijoules = _or_none(
+            self._nvml, lambda: self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+        )
+        return None if millijoules is None else millijoules / 1000
+
+
 def visible_gpu() -> str | None:
     """The name of the GPU a run would use, or None without one. Does not touch CUDA."""
     with _nvml_device() as (nvml, handle):

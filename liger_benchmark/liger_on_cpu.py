@@ -6,7 +6,8 @@ real thing, so that a laptop can show that both arms compute the same. Two gaps 
 * Triton's compiler turns a Python float argument into an fp32 scalar, on which a kernel may call
   `.to(...)`; the interpreter passes the bare float on. Here it is wrapped as the compiler would.
 * libdevice is NVIDIA's maths library; the interpreter has none of it. Liger takes `rsqrt` from
-  there, and Triton's own `rsqrt` is the same function.
+  there, and Triton's own `rsqrt` is the same function; and `tanh`, for Gemma's activation, which
+  NumPy has.
 """
 
 from __future__ import annotations
@@ -59,14 +60,20 @@ def _wrap_float_arguments() -> None:
 
 
 def _map_libdevice() -> None:
+    import numpy as np
     import triton.language as tl
     from triton.language.extra import libdevice
+    from triton.runtime.interpreter import TensorHandle
 
     def rsqrt(x: Any) -> Any:
         # Looked up at each call: the interpreter swaps tl.math's functions while a kernel runs.
         return tl.math.rsqrt(x)
 
+    def tanh(x: Any) -> Any:
+        return tl.tensor(TensorHandle(np.tanh(x.handle.data), x.handle.dtype), x.type)
+
     libdevice.rsqrt = rsqrt
+    libdevice.tanh = tanh
 
 
 def check_precision(bf16: bool) -> None:
@@ -79,4 +86,17 @@ def check_precision(bf16: bool) -> None:
         raise InterpreterUnsupported(
             "training_args.bf16: true needs a GPU; Triton's interpreter, which runs Liger on a "
             "CPU, gives wrong numbers in bf16: set bf16: false"
+        )
+
+
+def check_compilation(torch_compile: bool) -> None:
+    """Refuse torch.compile, which would compile the kernels that are to be interpreted.
+
+    Raises:
+        InterpreterUnsupported: if `torch_compile` is true.
+    """
+    if torch_compile:
+        raise InterpreterUnsupported(
+            "training_args.torch_compile: true with use_liger needs a GPU; Triton's interpreter, "
+            "which runs Liger on a CPU, cannot be compiled: leave one of the two out"
         )

@@ -5,8 +5,12 @@ Whether Liger is active is read from the live model's own functions, never from 
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
+import importlib.util
 import inspect
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -78,17 +82,49 @@ def check_architecture(model_type: str) -> None:
     Raises:
         InvalidInput: naming the architectures it has kernels for.
     """
-    from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
-
-    if model_type not in MODEL_TYPE_TO_APPLY_LIGER_FN:
+    known = liger_architectures()
+    if model_type not in known:
         raise InvalidInput(
             f"training_args.model_name: Liger has no kernels for {model_type!r}; "
-            f"it has for {', '.join(sorted(MODEL_TYPE_TO_APPLY_LIGER_FN))}"
+            f"it has for {', '.join(sorted(known))}"
         )
+
+
+def check_model(folder: Path) -> None:
+    """Refuse a fetched model that Liger has no kernels for, before anything is trained.
+
+    Raises:
+        InvalidInput: naming the architectures it has kernels for.
+    """
+    model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if model_type is not None:
+        check_architecture(model_type)
+
+
+@functools.cache
+def liger_architectures() -> frozenset[str]:
+    """The `model_type`s that the installed Liger has kernels for.
+
+    Read from the source of its own table: importing Liger takes seconds, and Triton with it, which
+    has to wait until it is known whether its kernels are compiled or interpreted.
+    """
+    package = importlib.util.find_spec("liger_kernel")
+    assert package is not None and package.submodule_search_locations
+    source = Path(package.submodule_search_locations[0], "transformers", "monkey_patch.py")
+    for statement in ast.parse(source.read_text(encoding="utf-8")).body:
+        if (
+            isinstance(statement, ast.Assign)
+            and isinstance(statement.value, ast.Dict)
+            and ast.unparse(statement.targets[0]) == "MODEL_TYPE_TO_APPLY_LIGER_FN"
+        ):
+            return frozenset(ast.literal_eval(key) for key in statement.value.keys if key)
+    raise LookupError(f"{source.name} of the installed Liger has no table of architectures")
 
 
 def liger_switches(model_type: str, kernels: Sequence[str]) -> dict[str, bool]:
     """The arguments of Liger's patching function that turn on `kernels` and nothing else.
+
+    Its default set stands for those of it that there are: not every architecture has them all.
 
     Raises:
         InvalidInput: if Liger has no kernels for this architecture, or not one of those.
@@ -102,7 +138,7 @@ def liger_switches(model_type: str, kernels: Sequence[str]) -> dict[str, bool]:
         for kernel in LIGER_KERNELS
     }
     missing = [kernel for kernel in kernels if own_names[kernel] not in known]
-    if missing:
+    if missing and not _are_the_default(kernels):
         there = [kernel for kernel, name in own_names.items() if name in known]
         raise InvalidInput(
             f"training_args.liger_kernels: Liger has no {missing[0]} for {model_type!r}; "
@@ -138,8 +174,12 @@ def active_liger_parts(model: PreTrainedModel) -> dict[str, dict[str, int]]:
 
     Returns:
         `active` and `present`: for each of `PARTS` a count. A module counts as active if the
-        function that its forward call resolves to is defined in Liger's package.
+        function that its forward call resolves to is defined in Liger's package. `swiglu` counts
+        gated MLPs of any activation, and `rms_norm` those of queries and keys too.
+        `cross_entropy` is in it only where Liger's has taken the place of PyTorch's.
     """
+    import torch
+
     active = dict.fromkeys(PARTS, 0)
     present = dict.fromkeys(PARTS, 0)
 
@@ -160,6 +200,8 @@ def active_liger_parts(model: PreTrainedModel) -> dict[str, dict[str, int]]:
             if "apply_rotary_pos_emb" in namespace:
                 count("rope", namespace["apply_rotary_pos_emb"])
     count("fused_linear_cross_entropy", model.forward)
+    if _is_ligers(torch.nn.functional.cross_entropy):  # PyTorch's own, and no part of the model
+        active["cross_entropy"] = present["cross_entropy"] = 1
     return {"active": active, "present": present}
 
 
@@ -170,7 +212,7 @@ def check_liger(parts: dict[str, dict[str, int]], kernels: Sequence[str]) -> Non
         LigerMismatch: saying which are missing, or active unasked.
     """
     active = {part for part, n in parts["active"].items() if n}
-    missing = [part for part in kernels if parts["present"].get(part) and part not in active]
+    missing = [part for part in kernels if part not in active and not _are_the_default(kernels)]
     unasked = sorted(active - set(kernels))
     if missing or (kernels and not active):
         raise LigerMismatch(
@@ -212,6 +254,10 @@ def describe_weights(model: PreTrainedModel, folder: Path, name: str) -> dict[st
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "attn_implementation": model.config._attn_implementation,
     }
+
+
+def _are_the_default(kernels: Sequence[str]) -> bool:
+    return sorted(kernels) == sorted(DEFAULT_LIGER_KERNELS)
 
 
 def _is_ligers(function: Any) -> bool:

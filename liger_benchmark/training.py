@@ -303,6 +303,7 @@ def _set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool
             )
         if arguments.use_liger:
             liger_on_cpu.check_precision(arguments.bf16)
+            liger_on_cpu.check_compilation(arguments.torch_compile)
         liger_on_cpu.enable()
     _quieten_libraries()
     import torch

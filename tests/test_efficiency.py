@@ -15,8 +15,11 @@ from liger_benchmark.efficiency import CpuDevice, EfficiencyCallback
 class FakeDevice:
     """Records what was asked of it, and gives each step the next of the peaks it was made with."""
 
-    def __init__(self, peaks: list[tuple[float, float]]) -> None:
+    def __init__(
+        self, peaks: list[tuple[float, float]], joules: list[float | None] | None = None
+    ) -> None:
         self.peaks = iter(peaks)
+        self.joules = None if joules is None else iter(joules)
         self.calls: list[str] = []
 
     def synchronize(self) -> None:
@@ -29,6 +32,9 @@ class FakeDevice:
         self.calls.append("read")
         allocated, reserved = next(self.peaks)
         return {"memory_allocated_MB": allocated, "memory_reserved_MB": reserved}
+
+    def energy_joules(self) -> float | None:
+        return None if self.joules is None else next(self.joules)
 
 
 class Clock:
@@ -47,10 +53,11 @@ def run_steps(
     n_warmup_steps: int,
     peaks: list[tuple[float, float]] | None = None,
     first_step: int = 0,
+    joules: list[float | None] | None = None,
 ) -> EfficiencyCallback:
     """Drive the callback as the trainer does: one begin and one end an optimisation step."""
     clock = Clock()
-    device = FakeDevice(peaks or [(1.0, 2.0)] * len(seconds))
+    device = FakeDevice(peaks or [(1.0, 2.0)] * len(seconds), joules)
     callback = EfficiencyCallback(n_warmup_steps, device, clock=clock)
     state = SimpleNamespace(global_step=first_step)
     for duration, batches in zip(seconds, micro_batches, strict=True):
@@ -207,3 +214,20 @@ def test_averages_lie_between_the_extremes_totals_never_fall_and_tokens_add_up(
         assert min(rates) * (1 - 1e-6) <= average <= max(rates) * (1 + 1e-6)
         assert row["total_peak_memory_reserved_MB"] >= highest
         highest = row["total_peak_memory_reserved_MB"]
+
+
+def test_energy_is_what_the_counter_grew_by_and_its_average_leaves_out_the_warmup() -> None:
+    callback = run_steps(
+        [1.0, 1.0, 1.0],
+        [[100], [100], [50]],
+        n_warmup_steps=1,
+        joules=[1000.0, 1500.0, 1600.0, 1650.0],
+    )
+    assert column(callback, "step_energy_J") == [500.0, 100.0, 50.0]
+    assert column(callback, "avg_energy_J_per_token") == [None, 1.0, 1.0]
+
+
+def test_a_device_that_does_not_tell_its_energy_has_no_such_columns() -> None:
+    for joules in (None, [None, None, None]):
+        callback = run_steps([1.0, 1.0], [[100], [100]], n_warmup_steps=1, joules=joules)
+        assert not {"step_energy_J", "avg_energy_J_per_token"} & set(callback.history[0])

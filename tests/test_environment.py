@@ -24,12 +24,14 @@ class FakeNvml:
     def __init__(self, processes: list[tuple[int, int | None]] | None) -> None:
         self.processes = processes
         self.asked_for: list[Any] = []
+        self.joules: float | None = 12.5
+        self.closed = True
 
     def nvmlInit(self) -> None:
-        pass
+        self.closed = False
 
     def nvmlShutdown(self) -> None:
-        pass
+        self.closed = True
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> str:
         self.asked_for.append(index)
@@ -53,6 +55,13 @@ class FakeNvml:
 
     def nvmlDeviceGetClockInfo(self, handle: str, kind: int) -> int:
         return {1: 1980, 2: 2619}[kind]
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:
+        if self.closed:
+            raise AssertionError("asked after it was shut down")
+        if self.joules is None:
+            raise self.NVMLError
+        return round(1000 * self.joules)
 
     def nvmlDeviceGetTemperature(self, handle: str, kind: int) -> int:
         return 41
@@ -138,3 +147,22 @@ def test_a_run_sees_one_gpu_the_one_that_nvml_was_asked_about(
     isolation._prepare_fork_server()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
     assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+def test_the_energy_meter_stays_open_and_reads_joules(nvml: FakeNvml) -> None:
+    import gc
+
+    meter = environment.EnergyMeter()
+    gc.collect()
+    assert meter.joules() == 12.5
+    nvml.joules = 13.0
+    assert meter.joules() == 13.0
+    nvml.joules = None
+    assert meter.joules() is None
+
+
+def test_without_a_gpu_there_is_no_energy_to_read(
+    nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert environment.EnergyMeter().joules() is None

@@ -21,6 +21,7 @@ import pandas as pd
 from flytekit import Deck, Secret, current_context, dynamic, map_task, task, workflow
 from flytekit.configuration.plugin import get_plugin
 from flytekit.core.context_manager import FlyteContextManager
+from flytekit.exceptions.base import FlyteException
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 from flytekitplugins.wandb import wandb_init
@@ -45,10 +46,20 @@ from image_spec import (
 from liger_benchmark import environment, estimate, report, sources, store, terminal
 from liger_benchmark.analysis import analyse, read_experiment
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.checks import one_line
+from liger_benchmark.folders import only_one_at_once
 from liger_benchmark.grid import ExperimentArguments, expand_grid
 from liger_benchmark.isolation import summary
 from liger_benchmark.progress import Progress, describe
-from liger_benchmark.runs import FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run, write_run
+from liger_benchmark.runs import (
+    FAILED,
+    HISTORY_FILE,
+    RECORD_FILE,
+    Run,
+    UnreadableRun,
+    read_run,
+    write_run,
+)
 from liger_benchmark.training import run_condition
 from missing_secret import MissingSecret
 
@@ -227,12 +238,13 @@ def analyze_results(
 ) -> pd.DataFrame:
     """Compare the arms, show it as Decks, and write the same as a page. One row a condition."""
     folder = store.experiment_folder(storage(), training_args_list)
-    for training_args, result in zip(training_args_list, results, strict=True):
-        collect(training_args, result, folder / "runs" / training_args.slug)
-    analysis = analyse(read_experiment([folder]))
+    with only_one_at_once(folder):
+        for training_args, result in zip(training_args_list, results, strict=True):
+            collect(training_args, result, folder / "runs" / training_args.slug)
+        analysis = analyse(read_experiment([folder]))
+        page = report.write(analysis, folder)
     for name, html in report.decks(analysis).items():
         Deck(name, html)
-    page = report.write(analysis, folder)
     if is_local():
         # Last of all, below what flytekit itself prints at the end of a run.
         atexit.register(terminal.print_summary, analysis, page)
@@ -327,14 +339,24 @@ def read_secret(secret: Secret) -> str:
 
 
 def collect(training_args: TrainingArguments, result: Optional[TrainingResult], to: Path) -> None:
-    """Bring one condition's history and record into the experiment's folder."""
-    if result is not None:
-        record = Path(result.record.download())
-        history = Path(result.training_history.download())
-        store.copy_run(history, record, to)
-        return
-    failure = store.failure_folder(storage(), training_args)
-    write_run(to, read_run(failure) if failure.is_dir() else Run(training_args, FAILED))
+    """Bring one condition's history and record into the experiment's folder.
+
+    A result whose files are gone or damaged is shown as failed, and costs no other its place.
+    """
+    try:
+        if result is not None:
+            record = Path(result.record.download())
+            history = Path(result.training_history.download())
+            store.copy_run(history, record, to)
+            return
+        failure = store.failure_folder(storage(), training_args)
+        write_run(to, read_run(failure) if failure.is_dir() else Run(training_args, FAILED))
+    except (OSError, FlyteException, UnreadableRun) as error:
+        lost = {
+            "type": "ResultLost",
+            "message": f"its files are gone or damaged: {one_line(error)}; run it again",
+        }
+        write_run(to, Run(training_args, FAILED, record={"error": lost}))
 
 
 def with_hub_token() -> None:

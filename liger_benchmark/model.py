@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import pickle
 import re
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, LIGER_KERNELS, InvalidInput
+from liger_benchmark.checks import one_line
 from liger_benchmark.sources import has_weights, provenance
 
 if TYPE_CHECKING:
@@ -65,14 +67,52 @@ def load_model(
     if use_liger:
         options |= liger_switches(config.model_type, liger_kernels)
     if has_weights(folder):
-        model = auto_class.from_pretrained(
-            folder, device_map={"": device}, trust_remote_code=False, **options
-        )
+        model = _load_weights(auto_class, folder, device, options)
     else:
         transformers.set_seed(seed)
         with torch.device(device):
             model = auto_class.from_config(config, **options)
     model.config.use_cache = False
+    return model
+
+
+def _load_weights(
+    auto_class: Any, folder: Path, device: str, options: dict[str, Any]
+) -> PreTrainedModel:
+    """The model with the folder's weights, all of them its own.
+
+    transformers initialises at random what it does not find, with a warning that nobody reads.
+
+    Raises:
+        InvalidInput: if the weights cannot be read, or belong to another architecture.
+    """
+    from safetensors import SafetensorError
+
+    key = f"training_args.model_name: the weights in {folder.name!r}"
+    try:
+        model, found = auto_class.from_pretrained(
+            folder,
+            device_map={"": device},
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
+    except (SafetensorError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise InvalidInput(f"{key} cannot be read; fetch them again ({one_line(error)})") from None
+    except RuntimeError as error:
+        if "size mismatch" not in str(error) and "mismatched" not in str(error):
+            raise
+        raise InvalidInput(
+            f"{key} are of other shapes than config.json says; take both from the same model"
+        ) from None
+    for what in ("missing_keys", "mismatched_keys"):
+        if found.get(what):
+            example = sorted(map(str, found[what]))[0]
+            raise InvalidInput(
+                f"{key} are not of this architecture: {len(found[what])} "
+                f"{what.replace('_', ' ')}, such as {example}; take config and weights from the "
+                "same model"
+            )
     return model
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from liger_benchmark import builtin, hub
 from liger_benchmark.arguments import InvalidInput
-from liger_benchmark.folders import fresh_folder
+from liger_benchmark.folders import lasting_folder
 from liger_benchmark.hub import Kind
 from liger_benchmark.hub import SourceUnavailable as SourceUnavailable  # raised from here
 
@@ -28,7 +28,8 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 def fetch_model(name: str, folder: Path) -> Path:
     """Make the model `name` available as a folder, and return that folder.
 
-    A model that is a folder already stays where it is; anything else lands in `folder`.
+    A model that is a folder already stays where it is. Anything else lands in `folder`, or beside
+    it if that holds another content: what was fetched never changes under a run that reads it.
 
     Raises:
         InvalidInput: if there is no such folder or built-in model, or the name is no Hub id.
@@ -37,17 +38,22 @@ def fetch_model(name: str, folder: Path) -> Path:
     origin = origin_of(name, "model")
     if origin == "folder":
         return _existing_folder(name, "model")
-    with fresh_folder(folder) as fresh:
+
+    def fill(fresh: Path) -> None:
         if origin == "builtin":
             builtin.write_model(_builtin_name(name), fresh)
             _describe(fresh, name, "random", None)
         else:
             _describe(fresh, name, "hub", hub.download_model(name, fresh))
-    return folder
+
+    return lasting_folder(folder, fill)
 
 
 def fetch_dataset(name: str, folder: Path) -> Path:
-    """Make the training split of the dataset `name` available in `folder`, and return it.
+    """Make the training split of the dataset `name` available as a folder, and return that folder.
+
+    It is `folder`, or one beside it if that holds another content: what was fetched never changes
+    under a run that reads it.
 
     Raises:
         InvalidInput: if there is no such folder or built-in dataset, or the name is no Hub id.
@@ -56,7 +62,8 @@ def fetch_dataset(name: str, folder: Path) -> Path:
     import datasets
 
     origin = origin_of(name, "dataset")
-    with fresh_folder(folder) as fresh:
+
+    def fill(fresh: Path) -> None:
         if origin == "builtin":
             rows, revision = datasets.Dataset.from_list(builtin.rows(_builtin_name(name))), None
         elif origin == "folder":
@@ -66,7 +73,8 @@ def fetch_dataset(name: str, folder: Path) -> Path:
         datasets.disable_progress_bars()
         rows.save_to_disk(fresh)
         _describe(fresh, name, origin, revision)
-    return folder
+
+    return lasting_folder(folder, fill)
 
 
 def origin_of(name: str, kind: Kind) -> str:

@@ -6,6 +6,7 @@ cluster this is Flyte's cache; a local map task bypasses it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -18,7 +19,7 @@ import pandas as pd
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.environment import package_versions, visible_gpu
-from liger_benchmark.folders import fresh_folder
+from liger_benchmark.folders import fresh_folder, whole_file
 from liger_benchmark.isolation import ChildFailed, error_of
 from liger_benchmark.runs import (
     FAILED,
@@ -39,6 +40,7 @@ TRAINING_MODULES = (
     "builtin",
     "checks",
     "dataset",
+    "dataset_forms",
     "efficiency",
     "environment",
     "folders",
@@ -92,10 +94,15 @@ def failure_folder(root: Path, arguments: TrainingArguments) -> Path:
 def keep_failure(
     root: Path, arguments: TrainingArguments, error: Exception, tracked: dict[str, str]
 ) -> None:
-    """Keep why a condition failed, the steps it had finished, and where it was `tracked`."""
+    """Keep why a condition failed, the steps it had finished, and where it was `tracked`.
+
+    If it cannot be written, as on the full disk that made the condition fail, that costs the reason
+    in the report; the error itself is the caller's to raise.
+    """
     history = pd.DataFrame(error.rows if isinstance(error, ChildFailed) else ())
     run = Run(arguments, FAILED, history, {"error": error_of(error)} | tracked)
-    write_run(failure_folder(root, arguments), run)
+    with contextlib.suppress(OSError):
+        write_run(failure_folder(root, arguments), run)
 
 
 def forget_failure(root: Path, arguments: TrainingArguments) -> None:
@@ -119,19 +126,29 @@ def finished(folder: Path) -> Run | None:
 
 
 def run_and_keep(folder: Path, train: Callable[[Path], Run]) -> Run:
-    """Call `train(output_folder)` and keep the run it returns, with what it wrote, in `folder`."""
-    with fresh_folder(folder) as partial:
+    """Call `train(output_folder)` and keep the run it returns, with what it wrote, in `folder`.
+
+    If an experiment beside this one has finished the same run meanwhile, that one stays and is
+    returned: it may have been counted already.
+    """
+    with fresh_folder(folder, keep=lambda old, new: finished(old) is not None) as partial:
         run = train(partial / MODEL_FOLDER)
         (partial / MODEL_FOLDER).mkdir(exist_ok=True)
         write_run(partial, run)
-    return run
+    return finished(folder) or run
 
 
 def copy_run(history: Path, record: Path, folder: Path) -> None:
-    """Copy a run's two files into `folder`, the record last."""
+    """Copy a run's two files into `folder`, the record last.
+
+    Raises:
+        UnreadableRun: if what was copied is not a run: cut short, or damaged.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(history, folder / HISTORY_FILE)
-    shutil.copyfile(record, folder / RECORD_FILE)
+    for source, name in ((history, HISTORY_FILE), (record, RECORD_FILE)):
+        with whole_file(folder / name) as partial:
+            shutil.copyfile(source, partial)
+    read_run(folder)
 
 
 def _digest(*parts: object) -> str:

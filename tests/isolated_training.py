@@ -122,3 +122,23 @@ def effective_configuration(
         "forward": model.forward.__func__.__module__,
         "seeds": dataclasses.asdict(arguments)["seed"],
     }
+
+
+def save_models(send: Send, model_folder: Path, to: Path) -> None:
+    """Save the tiny Phi-3 with weights, and models whose weights are not for its config."""
+    import shutil
+
+    import transformers
+
+    from liger_benchmark.model import load_model
+
+    right = load_model(model_folder, use_liger=False, bf16=False, seed=1, device="cpu")
+    shutil.copytree(model_folder, to / "right")
+    right.save_pretrained(to / "right")
+    llama = transformers.LlamaConfig(
+        vocab_size=512, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=4,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(llama).save_pretrained(to / "other")
+    small = transformers.AutoConfig.from_pretrained(model_folder, hidden_size=32)
+    transformers.AutoModelForCausalLM.from_config(small).save_pretrained(to / "small")

@@ -43,7 +43,7 @@ from image_spec import (
     WANDB_PROJECT,
     image,
 )
-from liger_benchmark import environment, estimate, report, sources, store, terminal
+from liger_benchmark import environment, estimate, model, report, sources, store, terminal
 from liger_benchmark.analysis import analyse, read_experiment
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.checks import one_line
@@ -214,7 +214,8 @@ def run_cached_training_benchmark(
     sub-tasks, so that just those that failed run again.
     """
     progress.begin(len(training_args_list))
-    announce_hours(training_args_list, model_cache_dir)
+    tracking.note_grid(training_args_list)
+    check_and_announce(training_args_list, model_cache_dir)
     partial_train_model = partial(
         train_model,
         dataset_cache_dir=dataset_cache_dir,
@@ -235,13 +236,14 @@ def run_cached_training_benchmark(
 def analyze_results(
     results: list[Optional[TrainingResult]],
     training_args_list: list[TrainingArguments],
+    baseline: Optional[str] = None,
 ) -> pd.DataFrame:
     """Compare the arms, show it as Decks, and write the same as a page. One row a condition."""
     folder = store.experiment_folder(storage(), training_args_list)
     with only_one_at_once(folder):
         for training_args, result in zip(training_args_list, results, strict=True):
             collect(training_args, result, folder / "runs" / training_args.slug)
-        analysis = analyse(read_experiment([folder]))
+        analysis = analyse(read_experiment([folder]), baseline)
         page = report.write(analysis, folder)
     for name, html in report.decks(analysis).items():
         Deck(name, html)
@@ -270,7 +272,9 @@ def benchmarking_experiment(
         model_cache_dir=model_cache_dir,
         attempt=attempt,
     )
-    analysis = analyze_results(results=results, training_args_list=training_args_list)
+    analysis = analyze_results(
+        results=results, training_args_list=training_args_list, baseline=experiment_args.baseline
+    )
     return results, analysis
 
 
@@ -285,12 +289,17 @@ def storage() -> Path:
     return BUILD if is_local() else Path(current_context().working_directory)
 
 
-def announce_hours(grid: list[TrainingArguments], model_cache_dir: FlyteDirectory) -> None:
-    """Say how long a grid will take whose model had to be downloaded to know its size."""
+def check_and_announce(grid: list[TrainingArguments], model_cache_dir: FlyteDirectory) -> None:
+    """Refuse a model that Liger does not know, once and not per run; say what had to be waited for.
+
+    That is how long a grid will take whose model had to be downloaded to know its size.
+    """
+    folder = Path(model_cache_dir.download())
+    if any(training_args.use_liger for training_args in grid):
+        model.check_model(folder)
     if estimate.config_at_hand(grid[0].model_name) is None:
-        config = estimate.config_in(Path(model_cache_dir.download())) or {}
         gpu = environment.visible_gpu() if is_local() else GPU_KIND
-        print(estimate.expected(grid, config, gpu), flush=True)
+        print(estimate.expected(grid, estimate.config_in(folder) or {}, gpu), flush=True)
 
 
 def is_kept(

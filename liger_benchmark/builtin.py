@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,27 @@ MODELS: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True,
     },
 }
-DATASETS = ("instructions", "long-instructions")
+DATASETS = ("instructions", "long-instructions", "prompt-completion", "chat")
 # Small enough for all models; the rest of phi3-mini's vocabulary stays unused.
 TOKENIZER_VOCABULARY = 512
 
+# Markdown headings, since the vocabulary is the instructions' and has no tokens for turns.
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{% if message['role'] not in ('system', 'user', 'assistant') %}"
+    "{{ raise_exception('the roles are system, user and assistant') }}"
+    "{% endif %}"
+    "{{ '### ' + message['role'] | capitalize + ':\\n' }}"
+    "{% if message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] + eos_token }}{% endgeneration %}"
+    "{% else %}"
+    "{{ message['content'] }}"
+    "{% endif %}"
+    "{{ '\\n\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '### Assistant:\\n' }}{% endif %}"
+)
 PREAMBLE = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request."
@@ -126,9 +144,15 @@ def write_model(name: str, folder: Path) -> None:
     _train_tokenizer().save_pretrained(folder)
 
 
-def rows(name: str) -> list[dict[str, str]]:
+def rows(name: str) -> list[dict[str, Any]]:
     """The rows of the built-in dataset `name`."""
-    return {"instructions": instructions, "long-instructions": long_instructions}[name]()
+    made_by: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "instructions": instructions,
+        "long-instructions": long_instructions,
+        "prompt-completion": prompts_and_completions,
+        "chat": conversations,
+    }
+    return made_by[name]()
 
 
 def instructions() -> list[dict[str, str]]:
@@ -141,6 +165,26 @@ def long_instructions() -> list[dict[str, str]]:
     """As `instructions`, but fewer, and each long enough to fill 2048 tokens."""
     draw = random.Random(SEED)
     return [_instruction(draw, n_sentences=LONG) for _ in range(N_LONG_INSTRUCTIONS)]
+
+
+def prompts_and_completions() -> list[dict[str, str]]:
+    """The rows of `instructions`, with what is given and what is learnt in a column each."""
+    return [
+        {"prompt": row["text"].removesuffix(row["output"]), "completion": row["output"]}
+        for row in instructions()
+    ]
+
+
+def conversations() -> list[dict[str, list[dict[str, str]]]]:
+    """The rows of `instructions`, two of them a conversation."""
+    turns = [
+        [
+            {"role": "user", "content": row["instruction"]},
+            {"role": "assistant", "content": row["output"]},
+        ]
+        for row in instructions()
+    ]
+    return [{"messages": [*turns[i], *turns[i + 1]]} for i in range(0, len(turns), 2)]
 
 
 def _instruction(draw: random.Random, n_sentences: int | None = None) -> dict[str, str]:
@@ -187,4 +231,5 @@ def _train_tokenizer() -> Any:
         bos_token="<s>",
         eos_token="</s>",
         pad_token="</s>",
+        chat_template=CHAT_TEMPLATE,
     )

@@ -1,23 +1,23 @@
 """The rows a run trains on: split, tokenised, cut and marked, as in the blog.
 
-Alpaca's `text` is cut to `max_seq_length` tokens from the left, so that the response survives, and
-the loss is taken on the response only. Only as many rows as the steps will use are tokenised.
+A row is cut to `max_seq_length` tokens from the left, so that its answer survives, and the loss is
+taken on the answer only. Only as many rows as the steps will use are tokenised.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from liger_benchmark.arguments import InvalidInput, TrainingArguments
 from liger_benchmark.checks import one_line
+from liger_benchmark.dataset_forms import encode, usable_rows
 
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
 
-RESPONSE_MARKER = "### Response:"
 TEST_FRACTION = 0.1
 PAD_TO_MULTIPLE_OF = 16
 # The label on which PyTorch's cross-entropy takes no loss.
@@ -50,19 +50,19 @@ def prepare_datasets(
     """The tokenised training rows, and evaluation rows if `eval_strategy` asks for them.
 
     Columns: `input_ids`, at most `max_seq_length` token ids a row, and `labels`, the same with
-    -100 wherever the token does not belong to the response. There are exactly as many training
+    -100 wherever the token does not belong to the answer. There are exactly as many training
     rows as the steps use; a smaller dataset is gone through again. The seed decides the split and
     the order.
 
     Raises:
-        InvalidInput: if the rows are not in Alpaca's form.
+        InvalidInput: if the rows are not in the form of `dataset_format`.
     """
     import datasets
 
     # In memory, or every operation would leave a cache file in the folder that all runs share.
     rows = datasets.load_from_disk(str(dataset_folder), keep_in_memory=True)
-    texts = _usable_texts(rows, arguments.dataset_name)
-    split = texts.train_test_split(test_size=TEST_FRACTION, seed=arguments.seed)
+    usable = usable_rows(rows, arguments.dataset_format, arguments.dataset_name)
+    split = usable.train_test_split(test_size=TEST_FRACTION, seed=arguments.seed)
     needed = (
         arguments.max_steps
         * arguments.per_device_train_batch_size
@@ -80,24 +80,18 @@ def prepare_datasets(
 def tokenize(
     rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, arguments: TrainingArguments
 ) -> datasets.Dataset:
-    """Turn `text` into `input_ids` and `labels`, cut from the left."""
+    """Turn rows into `input_ids` and `labels`, cut from the left."""
     import datasets
 
-    texts = rows["text"][:]
-    encoded = tokenizer(texts, return_offsets_mapping=True)
+    encoded = encode(rows, tokenizer, arguments.dataset_format, arguments.dataset_name)
     keep = slice(-arguments.max_seq_length, None)
     input_ids, labels = [], []
-    for text, ids, offsets in zip(
-        texts, encoded["input_ids"], encoded["offset_mapping"], strict=True
-    ):
-        response_starts = text.index(RESPONSE_MARKER) + len(RESPONSE_MARKER)
-        # A special token has the empty offset (0, 0) and is no part of the response.
-        response = [
-            token if end > response_starts else IGNORED
-            for token, (_, end) in zip(ids, offsets, strict=True)
+    for ids, is_answer in encoded:
+        marked = [
+            token if answers else IGNORED for token, answers in zip(ids, is_answer, strict=True)
         ]
         input_ids.append(ids[keep])
-        labels.append(response[keep])
+        labels.append(marked[keep])
     return datasets.Dataset.from_dict({"input_ids": input_ids, "labels": labels})
 
 
@@ -107,24 +101,3 @@ def checksum(rows: datasets.Dataset) -> str:
     for ids in rows["input_ids"][:]:
         digest.update(str(list(ids)).encode())
     return digest.hexdigest()[:16]
-
-
-def _usable_texts(rows: Any, name: str) -> Any:
-    if "text" not in rows.column_names:
-        raise InvalidInput(
-            f"training_args.dataset_name: {name!r} has no column 'text'; "
-            f"it has {', '.join(rows.column_names)}; give it one in Alpaca's form"
-        )
-    texts = rows.select_columns(["text"])
-    # A row without a response has nothing to take a loss on.
-    usable = [
-        i
-        for i, text in enumerate(texts["text"][:])
-        if isinstance(text, str) and text.partition(RESPONSE_MARKER)[2].strip()
-    ]
-    if len(usable) < 2:
-        raise InvalidInput(
-            f"training_args.dataset_name: {name!r} has {len(usable)} rows whose text holds "
-            f"'{RESPONSE_MARKER}' and a response; at least 2 are needed"
-        )
-    return texts.select(usable)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from liger_benchmark.builtin import MODELS
 from liger_benchmark.runs import Run
 
 # Dense bf16 tensor-core peak in TFLOP/s, from NVIDIA's data sheets (which print the value with
@@ -25,7 +26,7 @@ DENSE_BF16_TFLOPS = (
 
 
 # Models that are there to try the code on, whatever they run on.
-SMOKE_MODELS = ("builtin:phi3-tiny",)
+SMOKE_MODELS = tuple(f"builtin:{name}" for name in MODELS if name.endswith("-tiny"))
 GPU_HISTORY = "step_peak_memory_reserved_MB"
 CPU_HISTORY = "step_peak_resident_set_MB"
 

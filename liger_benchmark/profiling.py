@@ -27,6 +27,7 @@ from liger_benchmark.checks import InvalidInput, did_you_mean, show
 from liger_benchmark.grid import expand_grid
 from liger_benchmark.inputs import read_inputs_file
 from liger_benchmark.isolation import ChildFailed, run_isolated
+from liger_benchmark.isolation import summary as summary_of
 from liger_benchmark.sources import fetch_dataset, fetch_model
 from liger_benchmark.training import train
 
@@ -55,12 +56,7 @@ def profile_run(
     Returns:
         `milliseconds`: GPU time a step by kernel name; `wall_milliseconds`: the profiled steps'
         mean duration; `matmul_tflops`: see `measure_matmul`.
-
-    Raises:
-        InvalidInput: if there is no GPU, whose kernels could be looked at.
     """
-    if environment.visible_gpu() is None:
-        raise InvalidInput("profiling: needs a GPU and there is none; run it where you train")
     import torch
     import transformers
 
@@ -205,6 +201,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         inputs = read_inputs_file(options.inputs)
         grid = expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
         chosen = choose(grid, options.arm, options.batch_size)
+        if environment.visible_gpu() is None:
+            raise InvalidInput(
+                "there is no GPU whose kernels could be timed; run it where you train"
+            )
         if options.steps < 1:
             raise InvalidInput(f"--steps: {options.steps} must be 1 or more")
         warm_up = max(chosen.n_warmup_steps, 2)
@@ -222,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 on_message=lambda message: None,
             )
     except (InvalidInput, ChildFailed) as error:
-        print(f"profiling: {error}", file=sys.stderr)
+        print(f"profiling: {summary_of(error)}", file=sys.stderr)
         return 1
     if options.output:
         options.output.write_text(json.dumps(profile, indent=2) + "\n", encoding="utf-8")

@@ -22,6 +22,8 @@ from liger_benchmark.hub import SourceUnavailable as SourceUnavailable  # raised
 
 SOURCE_FILE = "source.json"
 WEIGHT_PATTERNS = ("model*.safetensors", "pytorch_model*.bin")
+# Bytes, from which on a file is told from another by its size and time.
+LARGE = 2**25
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 
@@ -133,7 +135,7 @@ def fingerprint(folder: Path) -> str:
     for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
         stat = path.stat()
         digest.update(f"{path.relative_to(folder)}\0{stat.st_size}\0".encode())
-        if stat.st_size < 2**25:
+        if stat.st_size < LARGE:
             digest.update(path.read_bytes())
         else:
             digest.update(str(stat.st_mtime_ns).encode())

@@ -12,12 +12,12 @@ from conftest import TINY
 from liger_benchmark.arguments import InvalidInput
 from liger_benchmark.dataset import (
     IGNORED,
-    RESPONSE_MARKER,
     checksum,
     load_tokenizer,
     prepare_datasets,
     tokenize,
 )
+from liger_benchmark.dataset_forms import RESPONSE_MARKER
 from liger_benchmark.sources import fingerprint
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from liger_benchmark import builtin, folders, sources
 from liger_benchmark.arguments import InvalidInput
-from liger_benchmark.dataset import RESPONSE_MARKER
+from liger_benchmark.dataset_forms import RESPONSE_MARKER
 from liger_benchmark.sources import fetch_dataset, fetch_model
 
 CONFIG = b'{"model_type": "phi3"}'
@@ -104,14 +104,6 @@ def load(folder: Path) -> list[dict[str, Any]]:
     import datasets
 
     return datasets.load_from_disk(str(folder)).to_list()
-
-
-@pytest.fixture
-def datasets_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
-    import datasets
-
-    cache = tmp_path_factory.mktemp("datasets-cache")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
 
 
 def test_a_model_folder_stays_where_it_is(tmp_path: Path) -> None:

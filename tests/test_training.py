@@ -268,6 +268,10 @@ def test_a_memory_limit_without_a_gpu_is_an_error(
 def test_every_setting_reaches_the_trainer_or_the_model() -> None:
     """A field that nothing reads would be a setting without effect."""
     handled_elsewhere = {
+        "dataset_format",
+        "liger_kernels",
+        "attn_implementation",
+        "arm_name",
         "model_name",
         "dataset_name",
         "use_liger",

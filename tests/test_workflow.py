@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,8 @@ from conftest import TINY
 import liger_kernel_finetuning as workflow
 from liger_benchmark import report, training
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.grid import ExperimentArguments
+from liger_benchmark.grid import ExperimentArguments, expand_grid
+from liger_benchmark.inputs import ExperimentInputs, read_inputs_file
 from liger_benchmark.isolation import run_isolated
 from liger_benchmark.runs import read_run
 
@@ -76,6 +79,41 @@ def test_vanilla_after_liger_in_one_experiment_is_vanilla(build_folder: Path) ->
     difference = (liger.history["loss"] - vanilla.history["loss"]).abs().max()
     assert difference < 1e-4
     assert "Liger" in report_of(build_folder)
+
+
+def example(name: str) -> ExperimentInputs:
+    return read_inputs_file(PROJECT / "examples" / f"{name}.yaml")
+
+
+def run_example(inputs: ExperimentInputs) -> pd.DataFrame:
+    return workflow.benchmarking_experiment(
+        experiment_args=inputs.experiment_args,
+        training_args=inputs.training_args,
+        n_runs=inputs.n_runs,
+    )[1]
+
+
+def test_an_axis_of_ones_own_goes_all_the_way_to_the_report(build_folder: Path) -> None:
+    inputs = example("any_axis")
+    table = run_example(inputs)
+    arms = ["vanilla", "vanilla + adamw_torch", "Liger", "Liger + adamw_torch"]
+    assert sorted(table["arm"].unique()) == sorted(arms)
+    assert set(table["outcome"]) == {"completed"}
+    assert len(table) == 4
+    page = report_of(build_folder)
+    for arm in arms:
+        assert arm in page
+    # The page's own inputs file spans the same grid.
+    [text] = re.findall(r"<pre>(experiment_args:.*?)</pre>", page, re.DOTALL)
+    again = build_folder / "again.yaml"
+    again.write_text(html.unescape(text), encoding="utf-8")
+    repeated = read_inputs_file(again)
+    assert repeated.experiment_args.baseline == "vanilla + adamw_torch"
+    assert {a.condition for a in expanded(repeated)} == {a.condition for a in expanded(inputs)}
+
+
+def expanded(inputs: ExperimentInputs) -> list[TrainingArguments]:
+    return expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
 
 
 def test_a_sub_task_that_raises_leaves_none_and_the_report_says_failed(build_folder: Path) -> None:

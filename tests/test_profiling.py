@@ -1,0 +1,89 @@
+"""A profile's kernels are sorted by what they do, and nothing of a step is left unaccounted for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from liger_benchmark import profiling
+from liger_benchmark.environment import visible_gpu
+from liger_benchmark.inputs import read_inputs_file
+from liger_benchmark.profiling import IDLE, by_kind, choose, expand_grid, kind_of, summary
+
+PROJECT = Path(__file__).parent.parent
+PROFILES = sorted((PROJECT / "results").glob("*/profile.json"))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kind"),
+    [
+        ("nvjet_sm90_tst_256x128_64x4_1x2_h_bz_coopA_NNT", "matrix products"),
+        ("cudnn_generated_fort_native_sdpa_sm90_flash_bprop_wgmma_f16", "attention"),
+        ("triton_tem_fused_flex_attention_backward_transpose_view_5", "attention"),
+        ("liger_cross_entropy_kernel", "loss"),
+        ("_rms_norm_backward_kernel", "norm"),
+        ("_triton_rope", "rope"),
+        ("_swiglu_forward_kernel", "gated MLP"),
+        ("void at::native::multi_tensor_apply_kernel<…>", "optimizer"),
+        ("triton_per_fused__to_copy_add_div_expand_mul_pow_sum_view_3", "fused by Inductor"),
+        ("Memcpy DtoD (Device -> Device)", "copies"),
+        ("void at::native::vectorized_elementwise_kernel<4, …>", "elementwise"),
+        ("something_new", "other"),
+    ],
+)
+def test_a_kernels_name_tells_its_kind(kernel: str, kind: str) -> None:
+    assert kind_of(kernel) == kind
+
+
+def test_kinds_and_idle_time_add_up_to_the_step() -> None:
+    table = by_kind(
+        {"milliseconds": {"nvjet_a": 6.0, "nvjet_b": 1.0, "x": 0.5}, "wall_milliseconds": 10.0}
+    )
+    assert table.loc["matrix products", "milliseconds"] == 7.0
+    assert table.loc[IDLE, "milliseconds"] == 2.5
+    assert table["share"].sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=[path.parent.name for path in PROFILES])
+def test_the_published_profiles_are_explained(path: Path) -> None:
+    profile = json.loads(path.read_text())
+    table = by_kind(profile)
+    assert table.index[0] == "matrix products"
+    assert table["share"].get("other", 0.0) < 0.02
+    assert "of it" in summary(profile)
+    assert f"{profile['matmul_tflops']:.0f} TFLOP/s measured" in summary(profile)
+
+
+def test_the_condition_is_chosen_by_name_and_a_wrong_one_is_told_the_names() -> None:
+    inputs = read_inputs_file(PROJECT / "examples" / "fastest_128.yaml")
+    grid = expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
+    chosen = choose(grid, "vanilla + torch_compile", 48)
+    assert (chosen.torch_compile, chosen.use_liger) == (True, False)
+    assert choose(grid, None, None).per_device_train_batch_size == 128
+    with pytest.raises(ValueError, match=r"--arm: .* is no arm of this grid; did you mean Liger"):
+        choose(grid, "liger", None)
+    with pytest.raises(ValueError, match="--batch-size: 7 is not in this grid; it has 48, 128"):
+        choose(grid, None, 7)
+
+
+@pytest.mark.skipif(visible_gpu() is not None, reason="is about a machine without a GPU")
+def test_without_a_gpu_the_command_ends_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert profiling.main([str(PROJECT / "examples" / "arms.yaml")]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("profiling: ") and "there is no GPU" in error
+    assert "\n" not in error
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_step_is_profiled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "profile.json"
+    inputs = tmp_path / "inputs.yaml"
+    inputs.write_text(
+        "experiment_args: {per_device_train_batch_size: [2]}\n"
+        "training_args: {model_name: 'builtin:phi3-tiny', dataset_name: 'builtin:instructions'}\n"
+    )
+    assert profiling.main([str(inputs), "--arm", "vanilla", "--output", str(output)]) == 0
+    assert "matrix products" in capsys.readouterr().out
+    assert json.loads(output.read_text())["matmul_tflops"] > 1

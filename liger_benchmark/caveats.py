@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from liger_benchmark.arms import DECIDES_ROWS, DECIDES_WEIGHTS, LIGER, arms_in
 from liger_benchmark.devices import Device
+from liger_benchmark.grid import VANILLA
 from liger_benchmark.runs import COMPLETED, Run
 from liger_benchmark.wording import (
-    baseline_first,
     batch_sizes,
     enumerate_words,
     known,
@@ -17,23 +18,28 @@ from liger_benchmark.wording import (
     small_fraction,
 )
 
-LIGER_PARTS = ("rms_norm", "swiglu", "rope", "fused_linear_cross_entropy")
-
 # Of the memory limit. The allocator asks for memory in blocks of 2 to some 20 MB.
 NEARLY_ALL = 0.999
 
 
 def find_warnings(
-    runs: Sequence[Run], cells: pd.DataFrame, comparison: pd.DataFrame, device: Device
+    runs: Sequence[Run],
+    arms: Sequence[str],
+    cells: pd.DataFrame,
+    comparison: pd.DataFrame,
+    device: Device,
 ) -> list[str]:
-    """Every doubt that the records raise, a plain sentence each, the gravest first."""
+    """Every doubt that the records raise, a plain sentence each, the gravest first.
+
+    `arms` are named in this order, the baseline first.
+    """
     return [
         *_about_device(runs, device),
-        *_about_activation(runs),
+        *_about_activation(runs, arms),
         *_about_equal_start(runs),
-        *_about_losses(comparison),
+        *_about_losses(comparison, arms),
         *_about_cells(cells),
-        *_about_tight_memory(runs),
+        *_about_tight_memory(runs, arms),
         *_about_neighbours(runs),
         *_about_drivers(runs),
     ]
@@ -42,7 +48,7 @@ def find_warnings(
 def active_parts(run: Run) -> int | None:
     """How many parts of the live model ran Liger's code; None if that was not recorded."""
     liger = run.record.get("liger")
-    return None if not liger else sum(int(liger.get(part, 0)) for part in LIGER_PARTS)
+    return None if not liger else sum(int(n) for part, n in liger.items() if part != "parts")
 
 
 def _about_device(runs: Sequence[Run], device: Device) -> Iterator[str]:
@@ -59,52 +65,65 @@ def _about_device(runs: Sequence[Run], device: Device) -> Iterator[str]:
         yield "No run recorded the device it ran on: the grid says nothing about the kernels."
 
 
-def _about_activation(runs: Sequence[Run]) -> Iterator[str]:
-    for arm, expected in (("vanilla", False), ("Liger", True)):
+def _about_activation(runs: Sequence[Run], arms: Sequence[str]) -> Iterator[str]:
+    for arm in arms:
         wrong = [
-            run.training_args.condition
+            run
             for run in runs
             if run.training_args.arm == arm
             and active_parts(run) is not None
-            and bool(active_parts(run)) != expected
+            and bool(active_parts(run)) != run.training_args.use_liger
         ]
         if wrong:
+            expected = wrong[0].training_args.use_liger
             state = "no part of Liger was active" if expected else "parts of Liger were active"
             yield (
-                f"In {plural(len(wrong), 'run')} of the {arm} arm {state} ({wrong[0]}, …): "
-                "the arms are not what they are called."
+                f"In {plural(len(wrong), 'run')} of the {arm} arm {state} "
+                f"({wrong[0].training_args.condition}, …): the arms are not what they are called."
             )
 
 
 def _about_equal_start(runs: Sequence[Run]) -> Iterator[str]:
-    for part, words in (
-        ("weights", "did not start from the same weights"),
-        ("dataset", "did not see the same rows"),
+    for part, decided_by, words in (
+        ("weights", DECIDES_WEIGHTS, "did not start from the same weights"),
+        ("dataset", DECIDES_ROWS, "did not see the same rows"),
     ):
-        sizes = _sizes_where_checksums_differ(runs, part)
+        sizes = _sizes_where_checksums_differ(runs, part, decided_by)
         if sizes:
             yield f"The arms {words} at {batch_sizes(sizes)}: their checksums differ."
 
 
-def _sizes_where_checksums_differ(runs: Sequence[Run], part: str) -> list[int]:
-    """The batch sizes at which the arms of one repeat recorded different checksums."""
-    found: dict[tuple[int, int], set[str]] = {}
+def _sizes_where_checksums_differ(
+    runs: Sequence[Run], part: str, decided_by: Sequence[str]
+) -> list[int]:
+    """The batch sizes at which arms of one repeat recorded different checksums unexpectedly.
+
+    Only runs with the same value of all that decides about `part` have to agree.
+    """
+    found: dict[tuple[int, ...], set[str]] = {}
     for run in runs:
         checksum = run.record.get(part, {}).get("checksum")
         if checksum is not None:
             args = run.training_args
-            found.setdefault((args.per_device_train_batch_size, args.run), set()).add(checksum)
-    return sorted({size for (size, _), checksums in found.items() if len(checksums) > 1})
+            key = (args.per_device_train_batch_size, args.run)
+            key += tuple(getattr(args, name) for name in decided_by)
+            found.setdefault(key, set()).add(checksum)
+    return sorted({size for (size, *_), checksums in found.items() if len(checksums) > 1})
 
 
-def _about_losses(comparison: pd.DataFrame) -> Iterator[str]:
+def _about_losses(comparison: pd.DataFrame, arms: Sequence[str]) -> Iterator[str]:
     above = comparison[comparison["loss_above_bound"].astype(bool)]
-    if not above.empty:
-        yield (
-            f"The arms' losses differ by up to {small_fraction(above['loss_difference'].max())} "
-            f"at {batch_sizes(above['per_device_train_batch_size'])}, "
-            f"above the bound of {small_fraction(above['loss_bound'].iloc[0])}."
-        )
+    if above.empty:
+        return
+    whose = "The arms' losses differ"
+    if set(arms) != {VANILLA, LIGER}:
+        others = enumerate_words(dict.fromkeys(above["arm"]))
+        whose = f"The losses of {others} differ from those of {arms[0]}"
+    yield (
+        f"{whose} by up to {small_fraction(above['loss_difference'].max())} "
+        f"at {batch_sizes(dict.fromkeys(above['per_device_train_batch_size']))}, "
+        f"above the bound of {small_fraction(above['loss_bound'].min())}."
+    )
 
 
 def _about_cells(cells: pd.DataFrame) -> Iterator[str]:
@@ -132,14 +151,24 @@ def sizes_that_barely_fit(runs: Sequence[Run]) -> dict[str, list[int]]:
         reserved_gib = run.history["step_peak_memory_reserved_MB"].max() / 1024
         if reserved_gib >= NEARLY_ALL * args.gpu_memory_limit_gib:
             tight.setdefault(args.arm, set()).add(args.per_device_train_batch_size)
-    return {arm: sorted(tight[arm]) for arm in baseline_first(tight)}
+    return {arm: sorted(tight[arm]) for arm in arms_in(runs) if arm in tight}
 
 
-def _about_tight_memory(runs: Sequence[Run]) -> Iterator[str]:
-    for arm, sizes in sizes_that_barely_fit(runs).items():
+def _about_tight_memory(runs: Sequence[Run], arms: Sequence[str]) -> Iterator[str]:
+    tight = sizes_that_barely_fit(runs)
+    of_sizes: dict[tuple[int, ...], list[str]] = {}
+    for arm in (arm for arm in arms if arm in tight):
+        of_sizes.setdefault(tuple(tight[arm]), []).append(arm)
+    for sizes, names in of_sizes.items():
+        who = f"The {names[0]} arm barely fits at {batch_sizes(sizes)}: it reserved all the "
+        if len(names) > 1:
+            who = (
+                f"The arms {enumerate_words(names)} barely fit at {batch_sizes(sizes)}: each "
+                "reserved all the "
+            )
         yield (
-            f"The {arm} arm barely fits at {batch_sizes(sizes)}: it reserved all the "
-            "memory it was allowed, so that peak and saving there tell the limit, not the need."
+            f"{who}memory it was allowed, so that peak and saving there tell the limit, not the "
+            "need."
         )
 
 

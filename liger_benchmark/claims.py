@@ -10,6 +10,9 @@ every batch size where both arms completed at least two pairs of repeats:
 - *not tested*: there is no such batch size, or the run was a trial: on a CPU, on a device that no
   run recorded, or with a smoke model.
 
+They are judged for the arms called Liger and vanilla, whatever the grid's baseline and other arms
+are; without both nothing is tested.
+
 **The claim about memory running out** is judged at every batch size where vanilla ran out of memory
 in any repeat, both arms having been tried there twice at least: *reproduced* if Liger ran out of
 memory at none of them and completed at each; *not reproduced* if it ran out of memory at one.
@@ -25,6 +28,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from liger_benchmark.arms import LIGER
+from liger_benchmark.grid import VANILLA
 from liger_benchmark.wording import (
     all_the_same,
     batch_sizes,
@@ -70,7 +75,12 @@ class Claim:
 
 
 def judge_claims(cells: pd.DataFrame, comparison: pd.DataFrame, trial: str) -> list[Claim]:
-    """Judge the three published claims by the rules above; `trial` is `Device.trial`."""
+    """Judge the three published claims by the rules above.
+
+    Args:
+        comparison: Liger against vanilla, see `Analysis.published`.
+        trial: `Device.trial`.
+    """
     speed = ("Throughput", f"+{percent_range(*PUBLISHED_SPEEDUP, 0)}", "speedup")
     memory = (
         "Peak reserved memory",
@@ -78,8 +88,13 @@ def judge_claims(cells: pd.DataFrame, comparison: pd.DataFrame, trial: str) -> l
         "memory_saving",
     )
     limit = ("Out of memory", "Liger trains where vanilla runs out of memory")
+    missing = [arm for arm in (VANILLA, LIGER) if arm not in set(cells["arm"])]
+    reason = ""
     if trial:
         reason = f"nothing: a trial {trial} says nothing about the kernels"
+    elif missing:
+        reason = f"nothing: this grid has no arm called {' and none called '.join(missing)}"
+    if reason:
         return [
             Claim(name, published, reason, NOT_TESTED)
             for name, published in (speed[:2], memory[:2], limit)
@@ -204,9 +219,7 @@ def _judge_out_of_memory(name: str, published: str, cells: pd.DataFrame) -> Clai
     arms = {
         arm: of_arm.set_index("per_device_train_batch_size") for arm, of_arm in cells.groupby("arm")
     }
-    if not {"vanilla", "Liger"} <= set(arms):
-        return Claim(name, published, "only one arm was run", NOT_TESTED)
-    vanilla, liger = arms["vanilla"], arms["Liger"]
+    vanilla, liger = arms[VANILLA], arms[LIGER]
     hit = vanilla.index[vanilla["n_out_of_memory"] > 0]
     if hit.empty:
         return Claim(name, published, "vanilla never ran out of memory here", NOT_TESTED)

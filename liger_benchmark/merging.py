@@ -6,17 +6,26 @@ grid's axes differs between them, so everything that could is compared before an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.arms import (
+    DECIDES_ROWS,
+    DECIDES_WEIGHTS,
+    axes_of,
+    natural_order,
+    settings_of,
+    value_on,
+)
+from liger_benchmark.grid import BATCH_SIZE
 from liger_benchmark.runs import FAILED, Run, UnreadableRun, read_run
 
-GRID_AXES = ("use_liger", "per_device_train_batch_size", "run")
-# Where the metrics go, and whether to wait for the GPU: neither changes what is measured.
-_HARMLESS_ARGUMENTS = ("report_to", "require_idle_gpu")
+# What says which condition a run is and nothing about how it is computed; and, of the rest, where
+# the metrics go and whether to wait for the GPU: neither changes what is measured.
+_NOT_COMPARED = ("run", BATCH_SIZE, "arm_name", "report_to", "require_idle_gpu")
 COMPARED_PACKAGES = ("torch", "triton", "transformers", "trl", "liger-kernel")
 _UNRECORDED = object()
 
@@ -26,28 +35,32 @@ class NotOneExperiment(ValueError):
 
 
 def read_experiment(folders: Sequence[Path]) -> list[Run]:
-    """Read every `FOLDER/runs/*` and merge them into one grid, in the order of the grid.
+    """Read every `FOLDER/runs/*` and merge them into one grid, in the order of a grid.
 
-    The same run found twice (a folder named twice, a copy) counts once. Of a failed run and
-    another of its condition that did not fail, a re-run, the latter is taken; of several failed
+    What varies within one folder is an axis, and makes arms; all else has to be the same in all
+    folders. The same run found twice (a folder named twice, a copy) counts once. Of a failed run
+    and another of its condition that did not fail, a re-run, the latter is taken; of several failed
     ones the first.
 
     Raises:
         NotOneExperiment: if there is no run, if two runs of one condition differ and neither
-            failed, or if the runs, failed ones included, differ in a training argument that could
-            change a measurement and is not an axis of the grid, in model, weights, data, GPU, in
-            the benchmark's code or in the version of a package that matters.
+            failed, if an arm's name stands for two settings or two names for one, or if the runs,
+            failed ones included, differ in a training argument that could change a measurement and
+            is not an axis of the grid, in model, weights, data, GPU, in the benchmark's code or in
+            the version of a package that matters.
         UnreadableRun: if a run's folder is cut short.
     """
+    read = [(path, _read(path)) for path in _run_folders(folders)]
+    of_folders: dict[Path, list[Run]] = {}
+    for path, run in read:
+        of_folders.setdefault(path.parent, []).append(run)
+    axes = {axis for runs in of_folders.values() for axis in axes_of(runs)}
     found: dict[tuple[Any, ...], tuple[Path, Run]] = {}
-    references: dict[str, tuple[Any, Path]] = {}
-    for path in _run_folders(folders):
-        try:
-            run = read_run(path)
-        except UnreadableRun as error:
-            raise UnreadableRun(f"{path.parent.parent.name}: {error}") from None
-        _refuse_if_different(references, path, run)
-        key = tuple(getattr(run.training_args, axis) for axis in GRID_AXES)
+    references: dict[Any, tuple[Any, Path]] = {}
+    for path, run in read:
+        _refuse_if_different(references, path, run, axes)
+        args = run.training_args
+        key = (args.arm, args.per_device_train_batch_size, args.run)
         if key not in found:
             found[key] = (path, run)
         elif FAILED in (found[key][1].outcome, run.outcome):
@@ -59,19 +72,20 @@ def read_experiment(folders: Sequence[Path]) -> list[Run]:
                 f"{_name(found[key][0])} ({found[key][1].outcome}) and {_name(path)} "
                 f"({run.outcome}); leave out one of the two"
             )
-    return sorted((run for _, run in found.values()), key=grid_order)
+    return sorted((run for _, run in found.values()), key=_grid_order)
 
 
-def grid_order(run: Run) -> tuple[int, int, bool]:
-    """The key that puts runs in the order in which a grid runs them: repeats outermost."""
+def _read(path: Path) -> Run:
+    try:
+        return read_run(path)
+    except UnreadableRun as error:
+        raise UnreadableRun(f"{path.parent.parent.name}: {error}") from None
+
+
+def _grid_order(run: Run) -> tuple[int, int, tuple[Any, ...]]:
+    """The order in which a grid runs: repeats outermost, arms innermost."""
     args = run.training_args
-    return (args.run, args.per_device_train_batch_size, not args.use_liger)
-
-
-def display_order(run: Run) -> tuple[int, int, bool]:
-    """The key that lists runs for a reader: as the grid runs them, but vanilla first."""
-    args = run.training_args
-    return (args.run, args.per_device_train_batch_size, args.use_liger)
+    return (args.run, args.per_device_train_batch_size, natural_order(args))
 
 
 def _run_folders(folders: Sequence[Path]) -> list[Path]:
@@ -87,36 +101,62 @@ def _run_folders(folders: Sequence[Path]) -> list[Path]:
     return paths
 
 
-def _refuse_if_different(references: dict[str, tuple[Any, Path]], path: Path, run: Run) -> None:
+def _refuse_if_different(
+    references: dict[Any, tuple[Any, Path]], path: Path, run: Run, axes: set[str]
+) -> None:
     """Compare `run` with what is in `references`, and add what it is the first to record.
 
     There is a reference for each compared thing, not one run for all: a run that failed early
     records little, and must not stand for what it does not know.
     """
-    size = run.training_args.per_device_train_batch_size
-    compared = _COMPARED | {
-        f"the dataset's checksum at batch size {size}": _recorded_at("dataset", "checksum")
-    }
-    for what, value_of in compared.items():
-        value = value_of(run)
+    for what, (expected_of, value) in _compared(run, axes).items():
         if value is _UNRECORDED:
             continue
-        expected, where = references.setdefault(what, (value, path))
+        expected, where = references.setdefault((what, expected_of), (value, path))
         if value != expected:
             raise NotOneExperiment(
-                f"{what} differs: {expected} in {_name(where)}, {value} in {_name(path)}; "
-                "these are not parts of one experiment"
+                f"{what} differs: {_show(expected)} in {_name(where)}, {_show(value)} in "
+                f"{_name(path)}; these are not parts of one experiment"
             )
+    arm = run.training_args.arm
+    settings = tuple(settings_of(run.training_args).items())
+    name, where = references.setdefault(settings, (arm, path))
+    if name != arm:
+        raise NotOneExperiment(
+            f"one arm has two names: {name} in {_name(where)} and {arm} in {_name(path)} have the "
+            "same settings; these are not parts of one experiment"
+        )
 
 
-def _compared() -> dict[str, Callable[[Run], Any]]:
-    """What has to be equal in all runs of an experiment: its name, and how to read it."""
-    left_out = (*GRID_AXES, *_HARMLESS_ARGUMENTS)
-    names = [f.name for f in fields(TrainingArguments) if f.name not in left_out]
-    compared: dict[str, Callable[[Run], Any]] = {name: _argument(name) for name in names}
+def _compared(run: Run, axes: set[str]) -> Mapping[str, tuple[Any, Any]]:
+    """What has to be equal: its name, among which runs (those of the same key), the run's value."""
+    args = run.training_args
+    compared: dict[str, tuple[Any, Any]] = {}
+    for f in fields(TrainingArguments):
+        if f.name in axes:
+            compared[f"{f.name} of the arm {args.arm}"] = (None, value_on(f.name, args))
+        elif f.name not in _NOT_COMPARED:
+            value = value_on(f.name, args)
+            meaningless = f.name == "liger_kernels" and value is None
+            compared[f.name] = (None, _UNRECORDED if meaningless else value)
+    for what, value_of in _RECORDED.items():
+        compared[what] = (None, value_of(run))
+    weights = tuple(getattr(args, name) for name in DECIDES_WEIGHTS)
+    compared["the weights' checksum"] = (weights, _recorded(run, "weights", "checksum"))
+    rows = tuple(getattr(args, name) for name in DECIDES_ROWS)
+    size = args.per_device_train_batch_size
+    compared[f"the dataset's checksum at batch size {size}"] = (
+        rows,
+        _recorded(run, "dataset", "checksum"),
+    )
+    return compared
+
+
+def _recorded_in_all() -> dict[str, Callable[[Run], Any]]:
+    """What has to be equal in all runs' records: its name, and how to read it."""
+    compared: dict[str, Callable[[Run], Any]] = {}
     compared["the weights' origin"] = _recorded_at("weights", "origin")
     compared["the weights' revision"] = _recorded_at("weights", "revision")
-    compared["the weights' checksum"] = _recorded_at("weights", "checksum")
     compared["the dataset's origin"] = _recorded_at("dataset", "origin")
     compared["the dataset's revision"] = _recorded_at("dataset", "revision")
     compared["the GPU"] = _gpu_name
@@ -127,8 +167,8 @@ def _compared() -> dict[str, Callable[[Run], Any]]:
     return compared
 
 
-def _argument(name: str) -> Callable[[Run], Any]:
-    return lambda run: getattr(run.training_args, name)
+def _show(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _recorded_at(*keys: str) -> Callable[[Run], Any]:
@@ -159,4 +199,4 @@ def _name(path: Path) -> str:
     return f"{path.parent.parent.name}/{path.name}"
 
 
-_COMPARED = _compared()
+_RECORDED = _recorded_in_all()

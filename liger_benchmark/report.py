@@ -2,7 +2,7 @@
 
 The page is one file. It fetches nothing, runs on anything that shows HTML, and can be mailed.
 
-    python -m liger_benchmark.report FOLDER… [--output FILE]
+    python -m liger_benchmark.report FOLDER… [--baseline NAME] [--output FILE]
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from liger_benchmark import report_courses, report_record, report_results
-from liger_benchmark.analysis import Analysis, NotOneExperiment, analyse, read_experiment
+from liger_benchmark.analysis import (
+    Analysis,
+    NotOneExperiment,
+    UnknownBaseline,
+    analyse,
+    read_experiment,
+)
 from liger_benchmark.report_html import escape
 from liger_benchmark.report_style import SCRIPT, STYLE
 from liger_benchmark.runs import UnreadableRun
@@ -70,13 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help=f"default: {PAGE_NAME} in the first folder"
     )
+    parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="the arm to compare the others with; default: vanilla, else the first",
+    )
     options = parser.parse_args(arguments)
     try:
-        analysis = analyse(read_experiment(options.folders))
+        analysis = analyse(read_experiment(options.folders), options.baseline)
         output = options.output or options.folders[0] / PAGE_NAME
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(page(analysis), encoding="utf-8")
-    except (NotOneExperiment, UnreadableRun, OSError) as error:
+    except (NotOneExperiment, UnknownBaseline, UnreadableRun, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 1
     print(output)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import pandas as pd
 
-from liger_benchmark.analysis import (
-    BATCH_SIZE,
-    BF16_LOSS_BOUND,
-    FP32_LOSS_BOUND,
-    Analysis,
-    begins_a_sitting,
-    overhead_seconds,
-)
+from liger_benchmark.analysis import Analysis, begins_a_sitting, overhead_seconds
+from liger_benchmark.arms import display_order
+from liger_benchmark.comparison import BF16_LOSS_BOUND, FP32_LOSS_BOUND
 from liger_benchmark.figures import loss_curves, phase_bars, throughput_curves
-from liger_benchmark.merging import display_order
-from liger_benchmark.report_html import Cell, Column, figure, number_cell, paragraph, table
+from liger_benchmark.grid import BATCH_SIZE
+from liger_benchmark.report_html import (
+    Cell,
+    Column,
+    arm_cell,
+    figure,
+    number_cell,
+    paragraph,
+    table,
+)
 from liger_benchmark.runs import Run
-from liger_benchmark.wording import baseline_first, known, number, small_fraction
+from liger_benchmark.wording import enumerate_words, known, number, small_fraction
 
 
 def curves(analysis: Analysis) -> str:
@@ -25,39 +28,62 @@ def curves(analysis: Analysis) -> str:
     if not with_steps:
         return paragraph("No run finished a step, so there is no curve to show.")
     sizes = sorted({run.training_args.per_device_train_batch_size for run in with_steps})
-    differences = analysis.comparison.set_index(BATCH_SIZE)["loss_difference"]
+    differences = analysis.comparison.groupby(BATCH_SIZE)["loss_difference"].max()
     titles = {
         size: f"batch size {size}"
         + (f" · Δ {small_fraction(differences[size])}" if known(differences.get(size)) else "")
         for size in sizes
     }
-    bf16 = analysis.runs[0].training_args.bf16
-    bound = small_fraction(BF16_LOSS_BOUND if bf16 else FP32_LOSS_BOUND)
-    explained = (
-        "Δ is the largest relative difference of the two arms’ losses at the same step and "
-        f"repeat. Rounding in {'bf16' if bf16 else 'fp32'} explains up to {bound}; "
-        f"{_loss_finding(analysis)}"
-    )
     return (
         "<h3>Loss</h3>"
-        + paragraph(explained)
+        + paragraph(_about_losses(analysis))
         + figure(
-            loss_curves(with_steps, titles),
+            loss_curves(with_steps, analysis.arms, titles),
             f"Training loss over steps by batch size. {_loss_finding(analysis)}",
             "Every run is a line; lines that lie over each other look like one.",
         )
         + "<h3>Speed</h3>"
         + figure(
-            throughput_curves(with_steps, {size: f"batch size {size}" for size in sizes}),
+            throughput_curves(
+                with_steps, analysis.arms, {size: f"batch size {size}" for size in sizes}
+            ),
             "Tokens per second at each step, by batch size, warm-up included.",
             "Shaded: warm-up steps, left out of every average.",
         )
     )
 
 
+def _about_losses(analysis: Analysis) -> str:
+    """What Δ is, how large it may be, and of which arms nothing of the kind can be asked."""
+    comparison = analysis.comparison
+    others = list(comparison[~comparison["same_maths"].astype(bool)]["arm"].unique())
+    if others and comparison["same_maths"].sum() == 0:
+        return (
+            f"The arms do not compute the same as {analysis.baseline}, from the same rows and "
+            "weights, so their losses are not compared."
+        )
+    bf16 = analysis.runs[0].training_args.bf16
+    bound = small_fraction(BF16_LOSS_BOUND if bf16 else FP32_LOSS_BOUND)
+    whose = "the two arms’ losses"
+    if len(analysis.arms) > 2:
+        whose = f"an arm’s loss from that of {analysis.baseline}"
+    text = (
+        f"Δ is the largest relative difference of {whose} at the same step and "
+        f"repeat. Rounding in {'bf16' if bf16 else 'fp32'} explains up to {bound}; "
+        f"{_loss_finding(analysis)}"
+    )
+    if others:
+        text += (
+            f" Left out, since they compute something else than {analysis.baseline}, or from other "
+            f"rows or weights: {enumerate_words(others)}."
+        )
+    return text
+
+
 def where_the_time_goes(analysis: Analysis) -> str:
     """The body of "Where the time goes": seconds by phase, in a figure and a table."""
-    timed = sorted((r for r in analysis.runs if r.record.get("phases")), key=display_order)
+    in_order = sorted(analysis.runs, key=display_order(analysis.arms))
+    timed = [run for run in in_order if run.record.get("phases")]
     if not timed:
         return paragraph("No run recorded its phases.")
     frame = pd.DataFrame(
@@ -79,13 +105,13 @@ def where_the_time_goes(analysis: Analysis) -> str:
     shown = [
         (size, arm)
         for size in sorted(frame[BATCH_SIZE].unique())
-        for arm in baseline_first(frame["arm"])
+        for arm in analysis.arms
         if (size, arm) in means.index
     ]
     by_cell = means.loc[shown].set_axis([f"{arm}, {size}" for size, arm in shown])
     rows = [
         [
-            Cell(row["arm"]),
+            arm_cell(row["arm"]),
             Cell(str(row[BATCH_SIZE]), value=row[BATCH_SIZE], is_number=True),
             Cell(str(row["run"]), value=row["run"], is_number=True),
             *(number_cell(row[name], number(row[name], 1)) for name in (*phases, "overhead")),

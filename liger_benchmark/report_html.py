@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from liger_benchmark.figures import accessible
+from liger_benchmark.drawing import accessible
 from liger_benchmark.wording import NO_VALUE, known
 
 
@@ -44,6 +45,15 @@ def number_cell(value: float | None, text: str, detail: str = "") -> Cell:
     if not known(value):
         return Cell(NO_VALUE, is_number=True)
     return Cell(text, detail, value, is_number=True)
+
+
+def arm_cell(arm: str) -> Cell:
+    """A cell for an arm's name, whose longest words (`max_seq_length=2048`) may be broken."""
+    words = (
+        re.sub("([_=])", r"\1<wbr>", escape(word)) if len(word) > 15 else escape(word)
+        for word in arm.split(" ")
+    )
+    return Cell(arm, markup=" ".join(words))
 
 
 def paragraph(text: str, css_class: str = "") -> str:

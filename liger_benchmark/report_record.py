@@ -8,14 +8,14 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from liger_benchmark.analysis import BATCH_SIZE, Analysis
-from liger_benchmark.caveats import LIGER_PARTS
-from liger_benchmark.merging import GRID_AXES, display_order
+from liger_benchmark.analysis import Analysis
+from liger_benchmark.arms import display_order
+from liger_benchmark.grid import BATCH_SIZE
 from liger_benchmark.report_html import (
     Cell,
     Column,
+    arm_cell,
     download,
     escape,
     link,
@@ -23,20 +23,21 @@ from liger_benchmark.report_html import (
     paragraph,
     table,
 )
-from liger_benchmark.report_results import memory_name
+from liger_benchmark.report_inputs import inputs_yaml
+from liger_benchmark.report_table import memory_name
 from liger_benchmark.runs import COMPLETED, FAILED, OUT_OF_MEMORY, Run
-from liger_benchmark.wording import NO_VALUE, baseline_first, gibibytes, number
+from liger_benchmark.wording import NO_VALUE, gibibytes, known, number, significant
 
 COMMAND = "pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file inputs.yaml"
 
 _OUTCOMES = {COMPLETED: "completed", OUT_OF_MEMORY: "out of memory", FAILED: "failed"}
-_PART_NAMES = dict(
-    zip(
-        LIGER_PARTS,
-        ("RMSNorm", "SwiGLU", "RoPE", "fused linear cross-entropy"),
-        strict=True,
-    )
-)
+_PART_NAMES = {
+    "rms_norm": "RMSNorm",
+    "swiglu": "SwiGLU",
+    "rope": "RoPE",
+    "fused_linear_cross_entropy": "fused linear cross-entropy",
+    "cross_entropy": "cross-entropy",
+}
 _SIGNIFICANT = "%.9g"  # more than the clock and the losses hold; keeps the page small
 
 
@@ -44,19 +45,22 @@ def runs(analysis: Analysis) -> str:
     """The body of "Runs": every run, the failed ones with their reason, and the raw numbers."""
     frame = analysis.runs_table
     with_mfu, with_links = frame["mfu"].notna().any(), frame["wandb_url"].notna().any()
+    with_energy = frame["energy_J_per_token"].notna().any()
     columns = [
         Column("Arm"), Column("Batch size", True), Column("Run", True), Column("Outcome"),
         Column("Tokens/s", True),
         Column(f"{memory_name(analysis)}, GiB", True),
         Column("Final loss", True), *([Column("MFU", True)] if with_mfu else []),
+        *([Column("J/token", True)] if with_energy else []),
         Column("Over\N{SOFT HYPHEN}head, s", True), Column("History"),
         *([Column("W&B")] if with_links else []),
     ]  # fmt: skip
     rows = []
+    place = display_order(analysis.arms)
     every = zip(frame.astype(object).to_dict("records"), analysis.runs, strict=True)
-    for row, run in sorted(every, key=lambda pair: display_order(pair[1])):
+    for row, run in sorted(every, key=lambda pair: place(pair[1])):
         cells = [
-            Cell(row["arm"]),
+            arm_cell(row["arm"]),
             Cell(str(row[BATCH_SIZE]), value=row[BATCH_SIZE], is_number=True),
             Cell(str(row["run"]), value=row["run"], is_number=True),
             _outcome_cell(row),
@@ -66,6 +70,9 @@ def runs(analysis: Analysis) -> str:
         ]
         if with_mfu:
             cells.append(number_cell(row["mfu"], f"{number(100 * row['mfu'], 1)} %"))
+        if with_energy:
+            energy = row["energy_J_per_token"]
+            cells.append(number_cell(energy, significant(energy) if known(energy) else ""))
         cells.append(number_cell(row["overhead_seconds"], number(row["overhead_seconds"], 1)))
         cells.append(_history_cell(run))
         if with_links:
@@ -81,7 +88,7 @@ def runs(analysis: Analysis) -> str:
 
 def environment(analysis: Analysis) -> str:
     """The body of "Environment": everything that was recorded, and how to repeat the run."""
-    parts = ["<h3>What was recorded</h3>", _activation_table(analysis.runs)]
+    parts = ["<h3>What was recorded</h3>", _activation_table(analysis)]
     for key, title in (
         ("weights", "Weights"),
         ("dataset", "Data"),
@@ -91,34 +98,17 @@ def environment(analysis: Analysis) -> str:
         if values:
             parts.append(_key_table(title, values))
     arguments = _distinct(asdict(run.training_args) for run in analysis.runs)
+    del arguments["arm_name"]  # the arms' names are everywhere else
     parts.append(_key_table("Training arguments", arguments))
     recorded = any(run.record.get("environment", {}).get("packages") for run in analysis.runs)
     parts += [
         "<h3>Repeat this run</h3>",
         paragraph("Save this as inputs.yaml:"),
-        f"<pre>{escape(inputs_yaml(analysis.runs))}</pre>",
+        f"<pre>{escape(inputs_yaml(analysis.runs, analysis.baseline))}</pre>",
         paragraph(f"and{', with the versions above,' if recorded else ''} start it with"),
         f"<pre>{escape(COMMAND)}</pre>",
     ]
     return "".join(parts)
-
-
-def inputs_yaml(runs: Sequence[Run]) -> str:
-    """The inputs file that spans the grid of `runs`, as `read_inputs_file` reads it."""
-    arguments = asdict(runs[0].training_args)
-    axes = {
-        axis: list(dict.fromkeys(getattr(run.training_args, axis) for run in runs))
-        for axis in GRID_AXES
-    }
-    sizes, switches = sorted(axes[BATCH_SIZE]), axes["use_liger"]
-    experiment = {"experiment_args": {"use_liger": switches, BATCH_SIZE: sizes}}
-    others = {k: v for k, v in arguments.items() if k not in GRID_AXES}
-    training = {"training_args": others, "n_runs": max(axes["run"])}
-    # The lists of the axes on a line each, as in the project's own files; the rest as a block.
-    return "".join(
-        yaml.safe_dump(part, sort_keys=False, allow_unicode=True, default_flow_style=style)
-        for part, style in ((experiment, None), (training, False))
-    )
 
 
 def _outcome_cell(row: Mapping[str, Any]) -> Cell:
@@ -136,7 +126,7 @@ def _history_cell(run: Run) -> Cell:
 
 
 def _downloads(analysis: Analysis) -> str:
-    histories = [run.history for run in analysis.runs if len(run.history)]
+    histories = [_with_arm(run) for run in analysis.runs if len(run.history)]
     files = [
         download(
             "runs.csv",
@@ -157,12 +147,21 @@ def _downloads(analysis: Analysis) -> str:
     return f'<ul class="downloads">{inner}</ul>'
 
 
+def _with_arm(run: Run) -> pd.DataFrame:
+    """The run's history with its arm's name in front: a row says which condition it belongs to."""
+    return run.history.assign(arm=run.training_args.arm)[
+        ["arm", *(column for column in run.history if column != "arm")]
+    ]
+
+
 def _as_json(analysis: Analysis) -> str:
     def rows(frame: pd.DataFrame) -> Any:
         return json.loads(frame.to_json(orient="records", double_precision=9))
 
     content = {
         "headline": analysis.headline,
+        "baseline": analysis.baseline,
+        "arms": analysis.arms,
         "verdict": analysis.verdict,
         "claims": [asdict(claim) for claim in analysis.claims],
         "warnings": analysis.warnings,
@@ -176,17 +175,25 @@ def _as_json(analysis: Analysis) -> str:
     return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
 
 
-def _activation_table(runs: Sequence[Run]) -> str:
-    rows = []
-    for arm in baseline_first(run.training_args.arm for run in runs):
-        ligers = [run.record.get("liger") for run in runs if run.training_args.arm == arm]
-        found = [liger for liger in ligers if liger]
-        if found:
-            counts = [_counts(found, part) for part in LIGER_PARTS]
-            rows.append([Cell(arm), *map(Cell, counts)])
-    if not rows:
+def _activation_table(analysis: Analysis) -> str:
+    of_arms = {
+        arm: [
+            run.record["liger"]
+            for run in analysis.runs
+            if run.training_args.arm == arm and run.record.get("liger")
+        ]
+        for arm in analysis.arms
+    }
+    every = [liger for ligers in of_arms.values() for liger in ligers]
+    if not every:
         return ""
-    columns = [Column("Arm"), *(Column(name) for name in _PART_NAMES.values())]
+    parts = [part for part in _PART_NAMES if any(part in liger for liger in every)]
+    rows = [
+        [arm_cell(arm), *(Cell(_counts(ligers, part)) for part in parts)]
+        for arm, ligers in of_arms.items()
+        if ligers
+    ]
+    columns = [Column("Arm"), *(Column(_PART_NAMES[part]) for part in parts)]
     caption = "Parts of the live model that ran Liger’s code, of those it has"
     return table(caption, columns, rows)
 

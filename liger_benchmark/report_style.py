@@ -2,11 +2,13 @@
 
 STYLE = """
 .lb{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--muted:#5b636e;--line:#d9dde3;--soft:#f4f6f8;
---accent:#0072b2;--vanilla:#d55e00;--liger:#0072b2;--on-liger:#fff;--warn-bg:#fff6e0;--warn-line:#b07a00;
+--accent:#0072b2;--vanilla:#d55e00;--liger:#0072b2;--on-liger:#fff;
+--arm-1:#009e73;--arm-2:#b8578f;--arm-3:#5b636e;--arm-4:#2f9fd8;--arm-5:#c98a00;--arm-6:#8f8500;--warn-bg:#fff6e0;--warn-line:#b07a00;
 background:var(--bg);color:var(--fg);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,
 "Helvetica Neue",Arial,sans-serif;padding:24px;-webkit-text-size-adjust:100%}
 @media(prefers-color-scheme:dark){.lb{--bg:#14171b;--fg:#e6e9ed;--muted:#a0a8b3;--line:#333a43;
---soft:#1d2127;--accent:#6cb8ea;--vanilla:#e69f00;--liger:#56b4e9;--on-liger:#101317;--warn-bg:#2b2410;--warn-line:#d9a520}}
+--soft:#1d2127;--accent:#6cb8ea;--vanilla:#e69f00;--liger:#56b4e9;--on-liger:#101317;
+--arm-1:#2fc79b;--arm-2:#e39bc4;--arm-3:#a0a8b3;--arm-4:#a9daf5;--arm-5:#ff9a6b;--arm-6:#f0e442;--warn-bg:#2b2410;--warn-line:#d9a520}}
 .lb.deck{padding:8px}
 .lb *{box-sizing:border-box}
 .lb section,.lb header,.lb footer{max-width:960px;margin:0 auto}

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from liger_benchmark.analysis import BATCH_SIZE, Analysis
+from liger_benchmark.analysis import Analysis
+from liger_benchmark.grid import BATCH_SIZE
 from liger_benchmark.wording import (
     NO_VALUE,
-    baseline_first,
     gibibytes,
     known,
     number,
@@ -37,23 +37,23 @@ def print_summary(analysis: Analysis, report_path: str | Path) -> None:
 
 def _table(analysis: Analysis) -> Table:
     cells = analysis.cells.set_index([BATCH_SIZE, "arm"])
-    comparison = analysis.comparison.set_index(BATCH_SIZE)
-    arms = baseline_first(analysis.cells["arm"])
-    both = not comparison.empty
+    comparison = analysis.comparison.set_index([BATCH_SIZE, "arm"])
+    several = len(analysis.arms) > 1
     table = Table(pad_edge=False)
-    headings = ["Batch size", *(f"{arm} tokens/s" for arm in arms)]
-    headings += ["Speed-up"] if both else []
-    headings += [f"{arm} GiB" for arm in arms]
-    headings += ["Saving"] if both else []
+    headings = ["Tokens/s", *(["Speed-up"] if several else [])]
+    headings += ["GiB", *(["Saving"] if several else [])]
+    table.add_column("Batch size", justify="right")
+    table.add_column("Arm", overflow="fold")
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for size in sorted(analysis.cells[BATCH_SIZE].unique()):
-        row = [str(size)]
-        row += [_mean(cells, (size, arm), "tokens_per_second") for arm in arms]
-        row += [_gain(comparison.loc[size], "speedup_percent")] if both else []
-        row += [_mean(cells, (size, arm), "peak_memory_MB") for arm in arms]
-        row += [_gain(comparison.loc[size], "memory_saving_percent")] if both else []
-        table.add_row(*row)
+        for arm in analysis.arms:
+            key = (size, arm)
+            row = [Text(str(size)), Text(arm), Text(_mean(cells, key, "tokens_per_second"))]
+            row += [Text(_gain(comparison, key, "speedup_percent"))] if several else []
+            row += [Text(_mean(cells, key, "peak_memory_MB"))]
+            row += [Text(_gain(comparison, key, "memory_saving_percent"))] if several else []
+            table.add_row(*row, end_section=arm == analysis.arms[-1])
     return table
 
 
@@ -69,5 +69,8 @@ def _mean(cells: pd.DataFrame, key: tuple[int, str], column: str) -> str:
     return "failed" if cell["n_failed"] else NO_VALUE
 
 
-def _gain(pair: pd.Series, column: str) -> str:
-    return f"{signed(pair[column])} %" if known(pair[column]) else NO_VALUE
+def _gain(comparison: pd.DataFrame, key: tuple[int, str], column: str) -> str:
+    if key not in comparison.index:
+        return "baseline" if column.startswith("speedup") else NO_VALUE
+    value = comparison.loc[key, column]
+    return f"{signed(value)} %" if known(value) else NO_VALUE

@@ -21,11 +21,6 @@ def model_title(short_model_name: str) -> str:
     return _MODEL_TITLES.get(short_model_name.lower(), short_model_name)
 
 
-def baseline_first(arms: Iterable[str]) -> list[str]:
-    """The arms, each once, in the order in which the report shows them."""
-    return sorted(set(arms), key=lambda arm: (arm != "vanilla", arm))
-
-
 def known(value: Any) -> TypeGuard[float]:
     """Whether a table's cell holds a number."""
     return value is not None and not (isinstance(value, float) and math.isnan(value))
@@ -62,6 +57,13 @@ def all_the_same(low: float | None, high: float | None) -> bool:
 def decimals_for(low: float | None, high: float | None) -> int:
     """No decimal where the interval is wider than one percent: it would say nothing."""
     return 0 if known(low) and known(high) and high - low >= 1 else 1
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A positive number with so many digits that count, without an exponent: `0.0347`, `1.20`."""
+    if not value or not math.isfinite(value):
+        return number(value)
+    return number(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
 
 
 def gibibytes(megabytes: float, decimals: int = 1) -> str:

@@ -6,6 +6,7 @@ The numbers follow simple formulas, so that a test can work out by hand what mus
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -44,42 +45,76 @@ def make_run(
     outcome: str = COMPLETED,
     rate: float | None = None,
     memory_mb: float | None = None,
+    factor: float = 1.0,
+    energy: float | None = None,
     steps: int = 40,
     cpu: bool = False,
     **arguments: Any,
 ) -> Run:
-    """One run; `rate` is its average tokens per second, `memory_mb` its peak memory."""
-    liger = arm == "Liger"
+    """One run; `rate` is its average tokens per second, `memory_mb` its peak memory.
+
+    An arm other than Liger and vanilla has Liger if its name begins so, and `factor` times the
+    speed and 1/`factor` times the memory of those two.
+    """
+    liger = arm.startswith("Liger")
     settings: dict[str, Any] = {
         "model_name": "builtin:phi3-mini",
         "dataset_name": "builtin:instructions",
         "gpu_memory_limit_gib": None if cpu else 39.0,
         "bf16": not cpu,
         "max_steps": steps,
+        "arm_name": "" if arm in ("Liger", "vanilla") else arm,
     } | arguments
     args = TrainingArguments(
         use_liger=liger, per_device_train_batch_size=size, run=repeat, **settings
     )
     own_rate = VANILLA_RATE * (1 + size / 200) * (1.2 + size / 250 if liger else 1.0)
-    rate = rate or own_rate * REPEAT_FACTORS[arm][(repeat - 1) % 3]
-    memory_mb = memory_mb or (14_000 + size * (430 if liger else 620))
+    own_factors = REPEAT_FACTORS["Liger" if liger else "vanilla"]
+    rate = rate or factor * own_rate * own_factors[(repeat - 1) % 3]
+    memory_mb = memory_mb or (14_000 + size * (430 if liger else 620)) / factor
     history = _history(args, rate, memory_mb, cpu) if outcome == COMPLETED else pd.DataFrame()
+    if energy is not None and outcome == COMPLETED:
+        history["avg_energy_J_per_token"] = energy
     return Run(args, outcome, history, _record(args, outcome, repeat, cpu))
 
 
 def grid(
     sizes: tuple[int, ...] = SIZES,
     repeats: int = 3,
-    arms: tuple[str, ...] = ("Liger", "vanilla"),
+    arms: Iterable[str] | Mapping[str, dict[str, Any]] = ("Liger", "vanilla"),
     **settings: Any,
 ) -> list[Run]:
-    """Every run of a grid, all completed, in the grid's order."""
+    """Every run of a grid, all completed, in the grid's order.
+
+    `arms` may give each arm settings of its own.
+    """
+    own = arms if isinstance(arms, Mapping) else dict.fromkeys(arms, {})
     return [
-        make_run(arm, size, repeat, **settings)
+        make_run(arm, size, repeat, **settings | own[arm])
         for repeat in range(1, repeats + 1)
         for size in sizes
-        for arm in arms
+        for arm in own
     ]
+
+
+# use_liger × torch_compile × loss_type, without what excludes each other.
+SIX_ARMS: dict[str, dict[str, Any]] = {
+    "vanilla": {},
+    "vanilla + chunked_nll": {"loss_type": "chunked_nll", "factor": 1.04},
+    "vanilla + torch_compile": {"torch_compile": True, "factor": 1.2},
+    "vanilla + torch_compile + chunked_nll": {
+        "torch_compile": True, "loss_type": "chunked_nll", "factor": 0.9,
+    },
+    "Liger": {},
+    "Liger + torch_compile": {"torch_compile": True, "factor": 1.1},
+}  # fmt: skip
+# use_liger × optim: the optimisers compute different things.
+FOUR_ARMS: dict[str, dict[str, Any]] = {
+    "Liger": {},
+    "Liger + adamw_torch": {"optim": "adamw_torch", "factor": 0.85},
+    "vanilla": {},
+    "vanilla + adamw_torch": {"optim": "adamw_torch", "factor": 0.85},
+}
 
 
 def two_arms(
@@ -181,6 +216,66 @@ def without_environment() -> list[Run]:
     return runs
 
 
+def six_arms() -> list[Run]:
+    """Many arms at a single batch size, with the energy that they took."""
+    arms = {
+        name: {"energy": 0.03 / own.get("factor", 1.0), **own} for name, own in SIX_ARMS.items()
+    }
+    return grid(sizes=(8,), repeats=2, arms=arms, steps=12)
+
+
+def four_arms() -> list[Run]:
+    """Arms that compute different things, at three batch sizes; the largest fits two of them."""
+    runs = grid(sizes=(16, 32, 48), repeats=2, arms=FOUR_ARMS, steps=12)
+    for i, run in enumerate(runs):
+        args = run.training_args
+        if args.per_device_train_batch_size == 48 and not args.use_liger:
+            runs[i] = _out_of_memory(run)
+    runs[1] = Run(runs[1].training_args, FAILED, record={"error": {"type": "RuntimeError"}})
+    return runs
+
+
+def many_bars() -> list[Run]:
+    """Six arms at three batch sizes: too many bars for numbers that lie; some gave no result."""
+    runs = grid(sizes=(8, 16, 128), repeats=3, arms=SIX_ARMS, steps=6)
+    for i, run in enumerate(runs):
+        args = run.training_args
+        if args.per_device_train_batch_size == 128 and not args.use_liger:
+            runs[i] = _out_of_memory(run)
+        elif args.arm == "vanilla + torch_compile" and args.per_device_train_batch_size == 16:
+            runs[i] = Run(args, FAILED, record={"error": {"type": "RuntimeError"}})
+        elif args.arm == "Liger + torch_compile" and args.run == 2:
+            runs[i] = Run(args, FAILED)
+    return runs
+
+
+def long_names() -> list[Run]:
+    """Eight arms with names of up to ninety letters, at six batch sizes."""
+    kernels = {"Liger (rope, rms_norm, swiglu)": {"liger_kernels": ["rope", "rms_norm", "swiglu"]}}
+    arms = {
+        " + ".join([base, *extra]): {**own, **dict.fromkeys(extra, True), **length}
+        for base, own in {"vanilla": {}, **kernels}.items()
+        for more in ((), ("torch_compile", "gradient_checkpointing"))
+        for length in ({}, {"max_seq_length": 2048})
+        for extra in [(*more, *(f"{name}={value}" for name, value in length.items()))]
+    }
+    for own in arms.values():
+        own.pop("max_seq_length=2048", None)
+    return grid(sizes=(2, 4, 8, 16, 32, 64), repeats=2, arms=arms, steps=3)
+
+
+def no_vanilla() -> list[Run]:
+    """Two lengths of text, with Liger alone: neither of the arms is one of the blog's."""
+    arms = {
+        f"Liger + max_seq_length={length}": {"max_seq_length": length, "factor": factor}
+        for length, factor in ((512, 1.0), (2048, 0.8))
+    }
+    runs = grid(sizes=(2, 4), repeats=2, arms=arms, steps=6)
+    for run in runs:
+        run.record["dataset"]["checksum"] += f"-{run.training_args.max_seq_length}"
+    return runs
+
+
 ALL = {
     "complete": complete,
     "with_failures": with_failures,
@@ -192,6 +287,11 @@ ALL = {
     "wide_intervals": wide_intervals,
     "smoke_model_on_gpu": smoke_model_on_gpu,
     "uncertain": uncertain,
+    "six_arms": six_arms,
+    "four_arms": four_arms,
+    "many_bars": many_bars,
+    "long_names": long_names,
+    "no_vanilla": no_vanilla,
 }
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from liger_benchmark import report_courses
 from liger_benchmark.analysis import (
-    BF16_LOSS_BOUND,
     analyse,
     begins_a_sitting,
     overhead_seconds,
 )
+from liger_benchmark.comparison import BF16_LOSS_BOUND
 from liger_benchmark.devices import dense_bf16_tflops
 from liger_benchmark.intervals import (
     largest_relative_difference,
@@ -305,3 +305,7 @@ def test_runs_that_fitted_only_just_are_named() -> None:
     tight.history["step_peak_memory_reserved_MB"] = limit_gib * 1024
     [warning] = [w for w in analyse(runs).warnings if "barely fits" in w]
     assert "vanilla arm barely fits at batch size 40" in warning
+    other = next(r for r in runs if r.training_args.slug.endswith("bs-40-liger-run-2"))
+    other.history["step_peak_memory_reserved_MB"] = limit_gib * 1024
+    [warning] = [w for w in analyse(runs).warnings if "barely fit" in w]
+    assert warning.startswith("The arms vanilla and Liger barely fit at batch size 40: each ")

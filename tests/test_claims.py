@@ -147,6 +147,26 @@ def test_running_out_of_memory_where_vanilla_does_is_not_reproducing() -> None:
     assert "both run out of memory at batch size 56" in analysis.headline
 
 
+@pytest.mark.parametrize("baseline", ["Liger", "vanilla + torch_compile"])
+def test_the_claims_are_about_liger_and_vanilla_whatever_the_baseline(baseline: str) -> None:
+    runs = grids.many_bars()
+    assert analyse(runs, baseline).claims == analyse(runs).claims
+    two = [run for run in runs if run.training_args.arm in ("Liger", "vanilla")]
+    assert analyse(runs).claims == analyse(two).claims
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("one_arm", "Liger"), ("no_vanilla", "vanilla and none called Liger")]
+)
+def test_without_liger_or_vanilla_nothing_is_tested(name: str, missing: str) -> None:
+    analysis = analyse(grids.ALL[name]())
+    assert analysis.verdict == claims.NOT_TESTED
+    assert {claim.judgement for claim in analysis.claims} == {claims.NOT_TESTED}
+    assert {claim.measured for claim in analysis.claims} == {
+        f"nothing: this grid has no arm called {missing}"
+    }
+
+
 HEADLINES = {
     "complete": (
         "Liger trains Phi-3 mini 36 % faster (33–39 %) with 20 % less peak memory at batch size "
@@ -189,6 +209,29 @@ HEADLINES = {
         "Liger trains Phi-3 mini at vanilla's speed, within the spread of the repeats (−35 to "
         "+94 %), with 9.9 % less peak memory at batch size 32."
     ),
+    "six_arms": (
+        "Fastest for Phi-3 mini at batch size 8: Liger + torch_compile, 35 % faster (27–44 %) than "
+        "vanilla with 16 % less peak memory."
+    ),
+    "four_arms": (
+        "Fastest for Phi-3 mini at batch size 32: Liger, 32 % faster (24–41 %) than vanilla with "
+        "18 % less peak memory, and fits batch size 48, where vanilla runs out of memory. 1 of 24 "
+        "runs failed."
+    ),
+    "many_bars": (
+        "Fastest for Phi-3 mini at batch size 16: Liger + torch_compile, 40 % faster (31–49 %) "
+        "than vanilla with 21 % less peak memory, and fits batch size 128, where vanilla runs out "
+        "of memory. 6 of 54 runs failed."
+    ),
+    "long_names": (
+        "Fastest for Phi-3 mini at batch size 32: Liger (rope, rms_norm, swiglu), 32 % faster "
+        "(24–41 %) than vanilla with 18 % less peak memory, within the spread of Liger (rope, "
+        "rms_norm, swiglu) + max_seq_length=2048 and 2 other arms."
+    ),
+    "no_vanilla": (
+        "Fastest for Phi-3 mini at batch size 4: Liger + max_seq_length=512, the baseline; next is "
+        "Liger + max_seq_length=2048, 20 % slower."
+    ),
 }
 
 
@@ -223,4 +266,93 @@ def test_the_headline_says_where_only_vanilla_fits() -> None:
             run.outcome, run.history = OUT_OF_MEMORY, pd.DataFrame()
     assert "it runs out of memory at batch size 24, where vanilla does not" in (
         analyse(runs).headline
+    )
+
+
+def many(rates: dict[str, tuple[float, ...]]) -> list[Run]:
+    """Arms at batch size 16 with these tokens per second in each repeat."""
+    return [
+        grids.make_run(arm, 16, repeat, rate=rate, memory_mb=900.0, steps=4)
+        for arm, of_arm in rates.items()
+        for repeat, rate in enumerate(of_arm, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [
+        # Ahead in every repeat, though vanilla's spread makes the gains' intervals overlap.
+        (
+            {"vanilla": (100, 90), "A": (110, 99), "B": (121, 109)},
+            "B, 21 % faster (20–22 %) than vanilla with the same peak memory.",
+        ),
+        (
+            {"vanilla": (100, 100), "A": (120, 121), "B": (121, 120.5)},
+            "B, 21 % faster (18–24 %) than vanilla with the same peak memory, within the spread of "
+            "A.",
+        ),
+        (
+            {"vanilla": (100, 100), "A": (99, 102), "B": (90, 91)},
+            "A, 0.5 % faster (−17 to +21 %) than vanilla with the same peak memory, within the "
+            "spread of vanilla and B.",
+        ),
+        (
+            {"vanilla": (100, 100), "A": (99, 100), "B": (90, 91)},
+            "vanilla, the baseline, within the spread of A.",
+        ),
+        (
+            {"vanilla": (100, 100), "A": (95, 95), "B": (90, 91)},
+            "vanilla, the baseline; next is A, 5.0 % slower.",
+        ),
+        (
+            {"vanilla": (100,), "A": (95,), "B": (110,)},
+            "B, 10 % faster than vanilla with the same peak memory in a single repeat, too few "
+            "for an interval.",
+        ),
+    ],
+)
+def test_of_many_arms_the_headline_tells_the_fastest_and_what_cannot_be_told_apart(
+    rates: dict[str, tuple[float, ...]], words: str
+) -> None:
+    assert analyse(many(rates)).headline == f"Fastest for Phi-3 mini at batch size 16: {words}"
+
+
+def test_two_arms_that_are_not_the_blogs_have_a_fastest_too() -> None:
+    runs = grids.grid(sizes=(16,), arms=("vanilla", "vanilla + torch_compile"), factor=1.0)
+    assert analyse(runs).headline.startswith("Fastest for Phi-3 mini at batch size 16: vanilla, ")
+    assert analyse(grids.complete(), "Liger").headline == (
+        "Fastest for Phi-3 mini at batch size 40: Liger, the baseline; next is vanilla, 26 % "
+        "slower (25–28 %)."
+    )
+
+
+def test_the_fastest_is_told_where_it_and_the_baseline_have_room() -> None:
+    runs = grids.four_arms()
+    for run in runs:
+        args = run.training_args
+        if args.per_device_train_batch_size == 32 and args.arm == "vanilla":
+            run.history["step_peak_memory_reserved_MB"] = 39.0 * 1024
+    assert "at batch size 16: Liger, " in analyse(runs).headline
+
+
+def test_the_headline_names_who_alone_fits_where_the_baseline_does_not() -> None:
+    runs = grids.many_bars()
+    for run in runs:
+        args = run.training_args
+        if args.arm == "Liger + torch_compile" and args.per_device_train_batch_size == 128:
+            run.outcome, run.history = OUT_OF_MEMORY, pd.DataFrame()
+    assert analyse(runs).headline.endswith(
+        "both run out of memory at batch size 128; Liger fits batch size 128, where vanilla runs "
+        "out of memory. 5 of 54 runs failed."
+    )
+
+
+def test_a_baseline_that_completes_nothing_is_said_to_compare_nothing() -> None:
+    runs = grids.six_arms()
+    for run in runs:
+        if run.training_args.arm == "vanilla":
+            run.outcome, run.history = OUT_OF_MEMORY, pd.DataFrame()
+    assert analyse(runs).headline == (
+        "No batch size of Phi-3 mini was completed by vanilla and another arm; at batch size 8 "
+        "Liger + torch_compile trains at 16,997 tokens per second."
     )

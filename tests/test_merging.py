@@ -168,6 +168,81 @@ def test_a_failed_run_without_a_record_belongs_to_any_grid(tmp_path: Path) -> No
     assert len(read_experiment([write_grid(tmp_path / "a", runs)])) == 6
 
 
+@pytest.mark.parametrize("name", ["six_arms", "four_arms", "many_bars", "no_vanilla"])
+def test_a_grid_of_any_arms_survives_being_written_and_read(tmp_path: Path, name: str) -> None:
+    runs = grids.ALL[name]()
+    read = read_experiment([write_grid(tmp_path / "grid", runs)])
+    assert {r.training_args.slug for r in read} == {r.training_args.slug for r in runs}
+    analysis = analyse(read)
+    assert analysis.headline == analyse(runs).headline
+    assert analysis.arms[0] == analyse(runs).arms[0]
+    sizes = [r.training_args.per_device_train_batch_size for r in read]
+    repeats = [r.training_args.run for r in read]
+    assert list(zip(repeats, sizes, strict=True)) == sorted(zip(repeats, sizes, strict=True))
+
+
+def test_parts_of_a_grid_of_many_arms_are_merged(tmp_path: Path) -> None:
+    runs = grids.four_arms()
+    parts = [write_grid(tmp_path / "a", runs[:12]), write_grid(tmp_path / "b", runs[12:])]
+    assert len(read_experiment(parts)) == len(runs)
+
+
+def test_what_is_an_axis_in_no_single_folder_has_to_agree(tmp_path: Path) -> None:
+    runs = grids.grid(sizes=(16,), repeats=1, arms=grids.SIX_ARMS, steps=4)
+    compiled = [run for run in runs if run.training_args.torch_compile]
+    plain = [run for run in runs if not run.training_args.torch_compile]
+    parts = [write_grid(tmp_path / "a", compiled), write_grid(tmp_path / "b", plain)]
+    with pytest.raises(NotOneExperiment, match="torch_compile differs: True in .*, False in "):
+        read_experiment(parts)
+
+
+def test_an_arms_name_stands_for_the_same_settings_everywhere(tmp_path: Path) -> None:
+    runs = grids.grid(sizes=(16,), repeats=1, arms=grids.FOUR_ARMS, steps=4)
+    folder = write_grid(tmp_path / "a", runs)
+    slow = grids.make_run("vanilla", 24, steps=4, optim="rmsprop")
+    with pytest.raises(NotOneExperiment, match="optim of the arm vanilla differs: sgd in .*, rms"):
+        read_experiment([folder, write_grid(tmp_path / "b", [slow])])
+
+
+def test_an_arm_has_one_name(tmp_path: Path) -> None:
+    runs = grids.grid(sizes=(16,), repeats=1, arms=grids.FOUR_ARMS, steps=4)
+    folder = write_grid(tmp_path / "a", runs)
+    again = grids.make_run("vanilla, plain", 24, steps=4)
+    with pytest.raises(
+        NotOneExperiment, match="one arm has two names: vanilla in .* and vanilla, "
+    ):
+        read_experiment([folder, write_grid(tmp_path / "b", [again])])
+
+
+def test_kernels_mean_nothing_to_vanilla_and_their_order_nothing_at_all(tmp_path: Path) -> None:
+    runs = [
+        grids.make_run("vanilla", 16, liger_kernels=["rope"]),
+        grids.make_run("vanilla", 24),
+        grids.make_run("Liger", 16, liger_kernels=["rope", "swiglu"]),
+        grids.make_run("Liger", 24, liger_kernels=["swiglu", "rope"]),
+    ]
+    assert len(read_experiment([write_grid(tmp_path / "a", runs)])) == 4
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [("dataset", {"max_seq_length": 512}), ("weights", {"seed": 7}), ("weights", {"bf16": False})],
+)
+def test_checksums_are_compared_where_they_should_agree(
+    tmp_path: Path, part: str, change: dict[str, Any]
+) -> None:
+    arms = {"vanilla": {}, "other": change}
+    runs = grids.grid(sizes=(16,), repeats=2, arms=arms, steps=4)
+    for run in runs[1::2]:
+        run.record[part]["checksum"] = "another"
+    assert len(read_experiment([write_grid(tmp_path / "a", runs)])) == 4
+    runs[3].record[part]["checksum"] = "a third"
+    with pytest.raises(
+        NotOneExperiment, match=f"the {part}('|s').*differs: another in .*, a third"
+    ):
+        read_experiment([write_grid(tmp_path / "b", runs)])
+
+
 def test_an_unreadable_run_is_named_in_one_line(tmp_path: Path) -> None:
     folder = write_grid(tmp_path / "grid", grids.one_batch_size())
     broken = next((folder / "runs").iterdir())

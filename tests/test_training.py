@@ -12,8 +12,8 @@ import pytest
 from conftest import TINY
 
 from liger_benchmark import training
-from liger_benchmark.analysis import BF16_LOSS_BOUND
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.comparison import BF16_LOSS_BOUND
 from liger_benchmark.isolation import ChildFailed, run_isolated
 from liger_benchmark.model import PARTS
 from liger_benchmark.runs import COMPLETED, Run

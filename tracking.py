@@ -2,6 +2,7 @@
 
 W&B watches a condition and decides nothing about it. What is wrong with the account is said before
 anything is trained; a W&B that cannot be reached, or breaks off, costs a line and no measurement.
+The record then says under `wandb_error` that the condition is not, or not wholly, tracked.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,19 @@ import wandb
 from wandb.errors import AuthenticationError, UsageError
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.grid import ExperimentArguments
 from liger_benchmark.runs import FAILED, Run
+from liger_benchmark.training import IDENTITY
 
 # What W&B may take, in seconds, before a condition begins and after it has ended.
 INIT_TIMEOUT_S = 30.0
 FINISH_TIMEOUT_S = 300.0
-# The history's columns that say which condition it is: the W&B run's config holds them.
-_IDENTITY = {f.name for f in dataclasses.fields(ExperimentArguments)} | {"run"}
+# And in which its own process has to be gone, if that no longer answers.
+TEARDOWN_TIMEOUT_S = 30.0
+# The settings in which the conditions of an experiment differ; `note_grid` adds its axes.
+_differing = {*IDENTITY, "arm_name"}
+
+# What went wrong with the condition's run, a line each.
+_problems: list[str] = []
 
 
 class TrackingRefused(RuntimeError):
@@ -57,6 +64,7 @@ def wandb_run(
     Raises:
         TrackingRefused: if there is no API key, or W&B refuses it.
     """
+    _problems.clear()
     _open(
         name=arguments.condition,
         config=dataclasses.asdict(arguments),
@@ -73,28 +81,38 @@ def wandb_run(
         yield
     except BaseException:
         _if_open(lambda run: run.summary.update({"outcome": FAILED}))
-        _if_open(lambda run: run.finish(exit_code=1))
+        _close(exit_code=1)
         raise
-    _if_open(lambda run: run.finish(exit_code=0))
+    _close(exit_code=0)
 
 
 def log_row(row: dict[str, Any]) -> None:
     """Log a step's row of the history, if a W&B run is open."""
-    metrics = {key: value for key, value in row.items() if key not in _IDENTITY}
+    # Which condition it is, the W&B run's config says.
+    metrics = {key: value for key, value in row.items() if key not in IDENTITY}
     _if_open(lambda run: run.log(metrics, step=row["step"]))
 
 
 def note_outcome(run: Run) -> Run:
-    """Write the outcome into the open W&B run, and its address into the record."""
+    """Write the outcome into the open W&B run, and its address or its trouble into the record."""
     _if_open(lambda wandb_run: wandb_run.summary.update({"outcome": run.outcome}))
     run.record |= address()
     return run
 
 
 def address() -> dict[str, str]:
-    """`wandb_url` for a record; empty if no W&B run is open, or if it is offline."""
+    """For a record: `wandb_url` of an open run that is online, `wandb_error` of one in trouble."""
     run = wandb.run
-    return {"wandb_url": run.url} if run is not None and not run.offline and run.url else {}
+    known = {"wandb_url": run.url} if run is not None and not run.offline and run.url else {}
+    return known | ({"wandb_error": _problems[0]} if _problems else {})
+
+
+def note_grid(grid: Sequence[TrainingArguments]) -> None:
+    """Take note of what the conditions of the experiment that begins differ in."""
+    settings = [dataclasses.asdict(arguments) for arguments in grid]
+    varied = {key for key in settings[0] if any(s[key] != settings[0][key] for s in settings)}
+    _differing.clear()
+    _differing.update(IDENTITY, ["arm_name"], varied)
 
 
 def experiment_name(arguments: TrainingArguments, version: str) -> str:
@@ -103,7 +121,7 @@ def experiment_name(arguments: TrainingArguments, version: str) -> str:
     Args:
         version: of all that is not an argument: code, pinned packages, the GPU's kind.
     """
-    shared = {k: v for k, v in dataclasses.asdict(arguments).items() if k not in _IDENTITY}
+    shared = {k: v for k, v in dataclasses.asdict(arguments).items() if k not in _differing}
     digest = hashlib.sha256(json.dumps([shared, version], sort_keys=True).encode()).hexdigest()
     return f"{arguments.short_model_name} {digest[:8]}"
 
@@ -124,7 +142,7 @@ def _open(*, api_key: str | None, **options: Any) -> None:
             "on a cluster), or set training_args.report_to to none"
         ) from None
     except Exception as error:
-        _warn(f"the run is not tracked: {_one_line(error)}")
+        _note(f"the run is not tracked: {_one_line(error)}")
 
 
 def _if_open(do: Callable[[Any], Any]) -> None:
@@ -133,12 +151,37 @@ def _if_open(do: Callable[[Any], Any]) -> None:
     try:
         do(wandb.run)
     except Exception as error:
-        _warn(_one_line(error))
+        _note(_one_line(error))
+
+
+def _close(exit_code: int) -> None:
+    """Finish the run; a W&B process that is gone or stuck is left behind with it.
+
+    The next condition would otherwise be logged nowhere, under this one's address.
+    """
+    if wandb.run is not None:
+        try:
+            wandb.run.finish(exit_code=exit_code)
+        except Exception as error:
+            _note(_one_line(error))
+            teardown = threading.Thread(target=_tear_down, daemon=True)
+            teardown.start()
+            teardown.join(TEARDOWN_TIMEOUT_S)
+            wandb.run = None
+    _problems.clear()
+
+
+def _tear_down() -> None:
+    with contextlib.suppress(Exception, SystemExit):
+        wandb.teardown()
 
 
 def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
-def _warn(what: str) -> None:
-    sys.stderr.write(f"W&B: {what}\n")
+def _note(problem: str) -> None:
+    """Say it, once a condition: a W&B that is gone would be missed at every step."""
+    if problem not in _problems:
+        _problems.append(problem)
+        sys.stderr.write(f"W&B: {problem}\n")

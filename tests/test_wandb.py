@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import wandb
 from conftest import TINY
@@ -21,6 +22,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 import image_spec
 import liger_kernel_finetuning as workflow
+import tracking
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.isolation import ChildFailed
 from liger_benchmark.runs import COMPLETED, OUT_OF_MEMORY, Run, read_run
@@ -29,7 +31,7 @@ from tracking import TrackingRefused
 TRACKED = dataclasses.replace(TINY, report_to="wandb", run=2)
 ROWS = [
     {"use_liger": False, "per_device_train_batch_size": 2, "run": 2, "step": step}
-    | {"loss": 6.0 - step, "avg_tokens_per_second": 100.0 + step}
+    | {"loss": 6.0 - step, "avg_tokens_per_second": 100.0 + step, "learning_rate": 1e-3}
     for step in (1, 2, 3)
 ]
 
@@ -169,6 +171,7 @@ def test_every_steps_figures_are_logged_at_their_step(train: Any, wandb_folder: 
     assert [row["_step"] for row in run.history] == [1, 2, 3]
     for logged, row in zip(run.history, ROWS, strict=True):
         assert logged["loss"] == row["loss"]
+        assert logged["learning_rate"] == row["learning_rate"]
         assert logged["avg_tokens_per_second"] == row["avg_tokens_per_second"]
         assert "use_liger" not in logged
 
@@ -210,6 +213,20 @@ def test_conditions_of_an_experiment_share_a_group_of_their_own(
     assert len(groups) == 3
     assert len(set(groups)) == 2
     assert all(group.startswith("phi3-tiny ") for group in groups)
+
+
+def test_what_the_grid_varies_parts_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_differing", set(tracking._differing))
+    short, long = (dataclasses.replace(TRACKED, max_seq_length=n) for n in (64, 128))
+
+    def groups() -> set[str]:
+        return {tracking.experiment_name(arguments, "version") for arguments in (short, long)}
+
+    assert len(groups()) == 2
+    tracking.note_grid([short, long])
+    assert len(groups()) == 1
+    tracking.note_grid([short])
+    assert len(groups()) == 2
 
 
 def test_a_result_kept_from_an_earlier_run_makes_no_wandb_run(
@@ -292,7 +309,33 @@ def test_an_error_of_wandbs_costs_a_line_and_no_measurement(
     assert result.outcome == "completed"
     assert len(pd.read_csv(result.training_history.path)) == len(ROWS)
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
-    assert set(warnings) == {"W&B: CommError: the line is dead"}
+    assert warnings == ["W&B: CommError: the line is dead"]
+    if call == "log":  # the record is written before the run is closed
+        assert record_of(result)["wandb_error"] == "CommError: the line is dead"
+
+
+def test_a_wandb_process_that_dies_costs_its_condition_the_tracking_and_the_next_one_nothing(
+    train: Any, wandb_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def kills_wandb(arguments: TrainingArguments) -> Run:
+        for process in psutil.Process().children():
+            if process.name().startswith("wandb-core"):
+                process.kill()
+                process.wait(10)
+        tracking.log_row(ROWS[-1])
+        return completes(arguments)
+
+    result = train(kills_wandb)
+    assert result.outcome == "completed"
+    assert len(pd.read_csv(result.training_history.path)) == len(ROWS)
+    error = record_of(result)["wandb_error"]
+    assert len([line for line in capsys.readouterr().err.splitlines() if "W&B: " in line]) == 1
+    assert "Connection" in error or "Broken" in error
+    assert wandb.run is None
+    following = train(arguments=dataclasses.replace(TRACKED, use_liger=True))
+    assert not {"wandb_error", "wandb_url"} & record_of(following).keys()
+    whole = [run for run in tracked_runs(wandb_folder) if run.exit_code == 0]
+    assert [run.config["use_liger"] for run in whole] == [True]
 
 
 def test_without_a_wandb_that_answers_the_condition_is_trained_untracked(
@@ -302,8 +345,11 @@ def test_without_a_wandb_that_answers_the_condition_is_trained_untracked(
         raise CommError("no route to host")
 
     monkeypatch.setattr(wandb, "init", unreachable)
-    assert train().outcome == "completed"
-    assert "W&B: the run is not tracked: CommError: no route to host\n" in capsys.readouterr().err
+    result = train()
+    assert result.outcome == "completed"
+    problem = "the run is not tracked: CommError: no route to host"
+    assert f"W&B: {problem}\n" in capsys.readouterr().err
+    assert record_of(result)["wandb_error"] == problem
 
 
 def test_a_missing_key_is_said_before_anything_is_trained(

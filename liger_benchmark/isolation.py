@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import types
@@ -23,6 +25,9 @@ from typing import Any
 
 from liger_benchmark.environment import first_visible_device, visible_gpu
 
+# The longest address of a socket in the file system, unix(7), less the name that multiprocessing
+# gives its own in the temporary folder.
+LONGEST_TEMPORARY_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
 PRELOAD = ["torch", "transformers.trainer", "trl.trainer.sft_trainer", "datasets"]
 
 
@@ -154,7 +159,29 @@ def _prepare_fork_server() -> None:
     if visible_gpu() is None:
         # Without a GPU, Liger's kernels are interpreted; triton reads this when it is imported.
         os.environ["TRITON_INTERPRET"] = "1"
+    _shorten_socket_address()
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
+
+
+def _shorten_socket_address() -> None:
+    """Let multiprocessing put its sockets into /tmp if TMPDIR is too long for a socket's address.
+
+    It asks for its folder once, and keeps it.
+    """
+    usual = tempfile.gettempdir()
+    if len(os.fsencode(usual)) <= LONGEST_TEMPORARY_FOLDER:
+        return
+    tempfile.tempdir = "/tmp"
+    try:
+        multiprocessing.util.get_temp_dir()
+    except OSError as error:
+        raise OSError(
+            f"TMPDIR: {usual!r} is too long for a socket's address and /tmp cannot be used "
+            f"({error.strerror}); set it to a folder of {LONGEST_TEMPORARY_FOLDER} characters "
+            "at most"
+        ) from None
+    finally:
+        tempfile.tempdir = usual
 
 
 @contextlib.contextmanager

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import isolated_functions as functions
 import pytest
@@ -82,6 +87,41 @@ def test_an_interrupted_parent_leaves_no_child_behind() -> None:
     while _is_running(child[0]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _is_running(child[0])
+
+
+def test_a_temporary_folder_too_long_for_a_sockets_address_does(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 110)
+    long.mkdir()
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import tempfile, isolated_functions as functions\n"
+        "from liger_benchmark import isolation\n"
+        "if __name__ == '__main__':\n"
+        "    isolation.PRELOAD = []\n"
+        "    result, _ = isolation.run_isolated(functions.echo, 5, on_message=print)\n"
+        "    print(result, tempfile.gettempdir())\n"
+    )
+    here = Path(__file__).parent
+    ended = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"TMPDIR": str(long), "PYTHONPATH": f"{here}:{here.parent}"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout == f"5\n(5,) {long}\n", ended.stderr
+
+
+def test_where_no_temporary_folder_does_the_error_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused() -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "tempdir", "/" + "x" * 110)
+    monkeypatch.setattr(multiprocessing.util, "get_temp_dir", refused)
+    with pytest.raises(OSError, match=r"^TMPDIR: '/x+' is too long .*set it to a folder of 7\d"):
+        run_isolated(functions.process_id, on_message=nothing)
+    assert tempfile.gettempdir() == "/" + "x" * 110
 
 
 @pytest.mark.gpu

@@ -46,7 +46,6 @@ from image_spec import (
 from liger_benchmark import environment, estimate, model, report, sources, store, terminal
 from liger_benchmark.analysis import analyse, read_experiment
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.checks import one_line
 from liger_benchmark.folders import only_one_at_once
 from liger_benchmark.grid import ExperimentArguments, expand_grid
 from liger_benchmark.isolation import summary
@@ -76,6 +75,8 @@ WANDB_SECRET = Secret(key="wandb_api_key", group=GROUP)
 HF_SECRET = Secret(key="hf_token", group=GROUP)
 
 progress = Progress()
+# The folders of the runs that this process returned.
+returned: dict[Path, TrainingArguments] = {}
 
 
 @dataclass(repr=False)
@@ -177,6 +178,7 @@ def train_model(
     progress.condition_ends(
         describe(run) + (" (kept from an earlier run)" if reused else ""), reused
     )
+    returned[folder] = training_args
     return TrainingResult(
         model_dir=FlyteDirectory(str(folder / store.MODEL_FOLDER)),
         training_history=FlyteFile(str(folder / HISTORY_FILE)),
@@ -221,9 +223,13 @@ def run_cached_training_benchmark(
         dataset_cache_dir=dataset_cache_dir,
         model_cache_dir=model_cache_dir,
     )
-    return map_task(partial_train_model, concurrency=4, min_success_ratio=0.1)(
+    returned.clear()
+    results = map_task(partial_train_model, concurrency=4, min_success_ratio=0.1)(
         training_args=training_args_list
     )
+    for folder, training_args in returned.items():  # none on a cluster
+        store.stand_in_if_lost(folder, training_args)
+    return results
 
 
 @task(
@@ -361,11 +367,7 @@ def collect(training_args: TrainingArguments, result: Optional[TrainingResult], 
         failure = store.failure_folder(storage(), training_args)
         write_run(to, read_run(failure) if failure.is_dir() else Run(training_args, FAILED))
     except (OSError, FlyteException, UnreadableRun) as error:
-        lost = {
-            "type": "ResultLost",
-            "message": f"its files are gone or damaged: {one_line(error)}; run it again",
-        }
-        write_run(to, Run(training_args, FAILED, record={"error": lost}))
+        write_run(to, store.lost_run(training_args, error))
 
 
 def with_hub_token() -> None:

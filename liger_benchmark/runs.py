@@ -7,7 +7,6 @@ A folder without a whole `record.json` is not a run; the record is written last 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.folders import whole_file
 
 HISTORY_FILE = "history.csv"
 RECORD_FILE = "record.json"
@@ -52,7 +52,8 @@ def write_run(folder: str | Path, run: Run) -> Path:
     """Write a run's two files into `folder`, the record last, and return the folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    run.history.to_csv(folder / HISTORY_FILE, index=False)
+    with whole_file(folder / HISTORY_FILE) as partial:
+        run.history.to_csv(partial, index=False)
     record = {
         "format": FORMAT,
         "training_args": asdict(run.training_args),
@@ -60,9 +61,8 @@ def write_run(folder: str | Path, run: Run) -> Path:
         "n_history_rows": len(run.history),
         **run.record,
     }
-    partial = folder / f"{RECORD_FILE}.partial"
-    partial.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / RECORD_FILE)
+    with whole_file(folder / RECORD_FILE) as partial:
+        partial.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return folder
 
 

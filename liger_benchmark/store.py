@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.checks import one_line
 from liger_benchmark.environment import package_versions, visible_gpu
 from liger_benchmark.folders import fresh_folder, whole_file
 from liger_benchmark.isolation import ChildFailed, error_of
@@ -136,6 +137,25 @@ def run_and_keep(folder: Path, train: Callable[[Path], Run]) -> Run:
         (partial / MODEL_FOLDER).mkdir(exist_ok=True)
         write_run(partial, run)
     return finished(folder) or run
+
+
+def lost_run(arguments: TrainingArguments, why: object) -> Run:
+    """A run that was finished and whose files are gone or damaged: shown as failed."""
+    message = f"its files are gone or damaged: {one_line(why)}; run it again"
+    return Run(arguments, FAILED, record={"error": {"type": "ResultLost", "message": message}})
+
+
+def stand_in_if_lost(folder: Path, arguments: TrainingArguments) -> None:
+    """Put a failed run where a finished one was and is gone.
+
+    flytekit refuses all of an experiment's results for one whose files are not there.
+    """
+    missing = [
+        name for name in (MODEL_FOLDER, HISTORY_FILE, RECORD_FILE) if not (folder / name).exists()
+    ]
+    if missing:
+        (folder / MODEL_FOLDER).mkdir(parents=True, exist_ok=True)
+        write_run(folder, lost_run(arguments, f"{missing[0]} is missing in {folder.name}"))
 
 
 def copy_run(history: Path, record: Path, folder: Path) -> None:

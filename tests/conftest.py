@@ -49,3 +49,14 @@ def dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny Phi-3, without weights."""
     return fetch_model("builtin:phi3-tiny", tmp_path_factory.mktemp("sources") / "model")
+
+
+@pytest.fixture
+def datasets_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache of `datasets` for one test."""
+    import datasets
+
+    cache = tmp_path_factory.mktemp("datasets-cache")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)

@@ -7,13 +7,14 @@
 | CUDA crash | test_isolation (on a GPU) |
 | exception in the callback, any other error in a step | test_training, test_workflow |
 | corrupt weights, weights of another architecture or shape | here |
-| full disk while a history is written | test_store |
+| full disk while a history is written | here |
 | Hub unreachable, downloads that break off | test_hub |
-| W&B unreachable, at the start and mid-run; missing key | test_wandb |
+| W&B unreachable, at the start and mid-run; its process gone; missing key | test_wandb |
 | missing secret in a pod | test_secrets |
-| truncated, missing or damaged history handed to the analysis | test_store, test_merging |
+| truncated, missing or damaged history handed to the analysis | here, test_store, test_merging |
 | a result whose folder is gone | here |
-| two experiments in one folder at once | here, test_store |
+| two experiments in one folder at once, with the same sources or others | here |
+| TMPDIR too long for a socket's address | test_isolation |
 """
 
 from __future__ import annotations
@@ -22,21 +23,27 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import isolated_training
+import pandas as pd
 import pytest
 from conftest import TINY
+from grids import make_run
 
 import liger_kernel_finetuning as workflow
-from liger_benchmark import store
-from liger_benchmark.folders import fresh_folder
+from liger_benchmark import sources, store
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.folders import fresh_folder, only_one_at_once
 from liger_benchmark.grid import ExperimentArguments
 from liger_benchmark.isolation import ChildFailed, run_isolated
-from liger_benchmark.runs import COMPLETED, FAILED, Run, read_run
-from liger_benchmark.sources import fetch_dataset
+from liger_benchmark.runs import COMPLETED, FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run
+from liger_benchmark.sources import fetch_dataset, fingerprint
 from liger_benchmark.training import run_condition
 
 PROJECT = Path(__file__).parent.parent
@@ -112,60 +119,166 @@ def test_weights_of_other_shapes_are_not_trained_on(
     assert "are of other shapes than config.json says" in message
 
 
-def test_a_result_whose_files_are_gone_has_failed_and_costs_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+Between = Callable[[Path, TrainingArguments], None]
+
+
+@pytest.fixture
+def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pd.DataFrame]:
+    """Run the workflow, batch sizes 16 and 24, without training; its table by batch size."""
     monkeypatch.setattr(workflow, "BUILD", tmp_path / "build")
-    grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1, 2])
-    results, _ = workflow.benchmarking_experiment(
-        experiment_args=grid, training_args=TINY, n_runs=1
-    )
-    shutil.rmtree(Path(results[0].record.path).parent)
-    # The task's own function: locally flytekit would not even hand on a path that is gone.
-    monkeypatch.setattr(workflow, "storage", lambda: tmp_path / "again")
-    table = workflow.analyze_results.task_function(
-        results=results, training_args_list=[result.training_args for result in results]
-    ).set_index("per_device_train_batch_size")
-    assert table.loc[1, "outcome"] == FAILED
-    assert "its files are gone" in table.loc[1, "reason"]
-    assert table.loc[2, "outcome"] == COMPLETED
+
+    def run(before_it_ends: Between = lambda runs, arguments: None) -> pd.DataFrame:
+        def condition(arguments: TrainingArguments, *_: Any, **__: Any) -> Run:
+            trained.append(arguments.per_device_train_batch_size)
+            before_it_ends(tmp_path / "build" / "runs", arguments)
+            size = arguments.per_device_train_batch_size
+            return replace(make_run("vanilla", size, steps=3, cpu=True), training_args=arguments)
+
+        trained.clear()
+        monkeypatch.setattr(workflow, "run_condition", condition)
+        grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[16, 24])
+        arguments = make_run("vanilla", 16, steps=3, cpu=True).training_args
+        _, table = workflow.benchmarking_experiment(
+            experiment_args=grid,
+            training_args=replace(arguments, model_name=TINY.model_name),
+            n_runs=1,
+        )
+        return table.set_index("per_device_train_batch_size")
+
+    return run
+
+
+trained: list[int] = []
+
+
+def of_size_16(runs: Path) -> Path:
+    [folder] = runs.glob("*-bs-16-*")
+    return folder
+
+
+def lose_the_folder(runs: Path) -> None:
+    shutil.rmtree(of_size_16(runs))
+
+
+def cut_the_history(runs: Path) -> None:
+    history = of_size_16(runs) / HISTORY_FILE
+    history.write_bytes(history.read_bytes()[:-200])
+
+
+def cut_the_record(runs: Path) -> None:
+    record = of_size_16(runs) / RECORD_FILE
+    record.write_bytes(record.read_bytes()[:200])
+
+
+@pytest.mark.parametrize("damage", [lose_the_folder, cut_the_history, cut_the_record])
+def test_a_result_that_is_gone_or_damaged_has_failed_costs_no_other_and_is_trained_again(
+    damage: Callable[[Path], None], experiment: Callable[..., pd.DataFrame]
+) -> None:
+    def damage_the_first(runs: Path, arguments: TrainingArguments) -> None:
+        if arguments.per_device_train_batch_size == 24:  # the first one's task has ended
+            damage(runs)
+
+    table = experiment(damage_the_first)
+    assert list(table.loc[[16, 24], "outcome"]) == [FAILED, COMPLETED]
+    assert table.loc[16, "reason"].startswith("ResultLost: its files are gone or damaged: ")
+    assert list(experiment()["outcome"]) == [COMPLETED, COMPLETED]
+    assert trained == [16]
+
+
+def test_a_full_disk_costs_the_run_that_is_written_and_no_other(
+    tmp_path: Path,
+    experiment: Callable[..., pd.DataFrame],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    to_csv = pd.DataFrame.to_csv
+    # The run's history, and then what is kept of the failure.
+    full = [True, True]
+
+    def on_a_full_disk(frame: pd.DataFrame, *args: Any, **options: Any) -> Any:
+        if trained == [16, 24] and full:
+            full.pop()
+            return to_csv(frame, "/dev/full", **options)
+        return to_csv(frame, *args, **options)
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", on_a_full_disk)
+    table = experiment()
+    assert list(table.loc[[16, 24], "outcome"]) == [COMPLETED, FAILED]
+    assert "No space left on device" in capsys.readouterr().out
+    assert [folder.name for folder in (tmp_path / "build" / "runs").iterdir()] == [
+        of_size_16(tmp_path / "build" / "runs").name
+    ]
+    assert list(experiment()["outcome"]) == [COMPLETED, COMPLETED]
+    assert trained == [24]
 
 
 def test_two_experiments_at_once_share_a_folder_in_peace(tmp_path: Path) -> None:
-    code = (
-        "import sys; sys.path.insert(0, 'tests')\n"
-        "from pathlib import Path\n"
-        "from conftest import TINY\n"
-        "import liger_kernel_finetuning as w\n"
-        "from liger_benchmark.grid import ExperimentArguments\n"
-        "if __name__ == '__main__':\n"
-        "    w.BUILD = Path(sys.argv[1])\n"
-        "    grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1, 2])\n"
-        "    _, t = w.benchmarking_experiment(experiment_args=grid, training_args=TINY, n_runs=2)\n"
-        "    print(sorted(t['outcome'].unique()), len(t))\n"
-    )
+    """The same grid in two processes, from the fetching of sources to the report; not trained."""
     script = tmp_path / "experiment.py"
-    script.write_text(code, encoding="utf-8")
+    script.write_text(
+        "import sys, time\n"
+        "from dataclasses import replace\n"
+        "from pathlib import Path\n"
+        "import datasets\n"
+        "from conftest import TINY\n"
+        "from grids import make_run\n"
+        "import liger_kernel_finetuning as workflow\n"
+        "from liger_benchmark.grid import ExperimentArguments\n"
+        "seen = set()\n"
+        "def condition(arguments, dataset, model, output, **_):\n"
+        "    assert len(datasets.load_from_disk(str(dataset))) == 512\n"
+        "    seen.add((dataset.stat().st_ino, model.stat().st_ino))\n"
+        "    time.sleep(0.2)\n"
+        "    size = arguments.per_device_train_batch_size\n"
+        "    made = make_run('vanilla', size, arguments.run, steps=3, cpu=True)\n"
+        "    return replace(made, training_args=arguments)\n"
+        "workflow.run_condition = condition\n"
+        "workflow.BUILD = Path(sys.argv[1])\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1, 2, 3])\n"
+        "_, table = workflow.benchmarking_experiment(\n"
+        "    experiment_args=grid, training_args=TINY, n_runs=3)\n"
+        "print(sorted(table['outcome'].unique()), len(table), 'sources:', len(seen))\n",
+        encoding="utf-8",
+    )
     build = tmp_path / "build"
     both = [
         subprocess.Popen(
-            [sys.executable, str(script), str(build)],
+            [sys.executable, "-u", str(script), str(build)],
             cwd=PROJECT,
-            env=os.environ | {"PYTHONPATH": str(PROJECT)},
+            env=os.environ | {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests'}"},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         for _ in range(2)
     ]
+
+    def wait_for(process: subprocess.Popen[str], text: str) -> None:
+        assert process.stdout is not None
+        while text not in (line := process.stdout.readline()):
+            assert line, f"it ended before {text}"
+
+    for process in both:
+        wait_for(process, "ready")
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        # The second begins, and fetches the sources, while the first one's runs read them.
+        if process is both[0]:
+            wait_for(process, "[1/9]")
     for process in both:
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
-        assert "['completed'] 4" in output
+        assert "['completed'] 9 sources: 1\n" in output
     runs = [read_run(folder) for folder in (build / "runs").iterdir()]
     assert sorted(run.training_args.condition for run in runs) == sorted(
-        f"phi3-tiny bs={size} vanilla run={n}" for size in (1, 2) for n in (1, 2)
+        f"phi3-tiny bs={size} vanilla run={n}" for size in (1, 2, 3) for n in (1, 2, 3)
     )
+    assert len(list((build / "sources" / "dataset").iterdir())) == 1
     assert not list(build.rglob("*.partial-*"))
 
 
@@ -174,6 +287,67 @@ def test_a_source_that_is_there_already_stays_under_its_readers_feet(tmp_path: P
     before = {path: path.stat().st_ino for path in folder.iterdir()}
     fetch_dataset("builtin:instructions", folder)
     assert {path: path.stat().st_ino for path in folder.iterdir()} == before
+
+
+@pytest.mark.usefixtures("datasets_cache")
+def test_a_source_that_is_large_is_the_same_when_it_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large file's time is part of a run's key: written anew, its runs would not be found."""
+    monkeypatch.setattr(sources, "LARGE", 1000)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "rows.jsonl").write_text('{"text": "one"}\n' * 100)
+    first = fetch_dataset(str(tmp_path / "mine"), tmp_path / "dataset")
+    before = fingerprint(first)
+    assert any(file.stat().st_size > sources.LARGE for file in first.iterdir())
+    assert fetch_dataset(str(tmp_path / "mine"), tmp_path / "dataset") == first
+    assert fingerprint(first) == before
+
+
+@pytest.mark.usefixtures("datasets_cache")
+def test_a_source_that_was_edited_does_not_change_under_a_run_that_reads_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine").mkdir()
+    rows = tmp_path / "mine" / "rows.jsonl"
+    rows.write_text('{"text": "one"}\n')
+    first = fetch_dataset(str(tmp_path / "mine"), tmp_path / "dataset")
+    before = fingerprint(first)
+    rows.write_text('{"text": "other"}\n')
+    second = fetch_dataset(str(tmp_path / "mine"), tmp_path / "dataset")
+    assert second != first
+    assert fingerprint(second) != before == fingerprint(first)
+    assert fetch_dataset(str(tmp_path / "mine"), tmp_path / "dataset") == second
+    (second / "source.json").unlink()  # damaged: it is not what its name says
+    assert fetch_dataset(str(tmp_path / "mine"), tmp_path / "dataset") == second
+    assert (second / "source.json").is_file()
+
+
+def test_of_two_processes_one_waits_until_the_other_is_done_or_dead(tmp_path: Path) -> None:
+    code = (
+        "import sys, os, time; from pathlib import Path\n"
+        "from liger_benchmark.folders import only_one_at_once\n"
+        "with only_one_at_once(Path(sys.argv[1])):\n"
+        "    print('in', flush=True); time.sleep(60)\n"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "a")], cwd=PROJECT, stdout=subprocess.PIPE
+    )
+    assert first.stdout is not None and first.stdout.readline() == b"in\n"
+    entered: list[float] = []
+
+    def enter() -> None:
+        with only_one_at_once(tmp_path / "a"):
+            entered.append(time.monotonic())
+
+    waiting = threading.Thread(target=enter)
+    waiting.start()
+    time.sleep(0.3)
+    assert not entered
+    first.kill()
+    first.communicate()
+    waiting.join(10)
+    assert entered
 
 
 def test_of_two_equal_runs_the_one_that_ended_first_stays(tmp_path: Path) -> None:

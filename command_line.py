@@ -10,11 +10,11 @@ from pathlib import Path
 from flytekit.configuration.file import get_config_file
 
 from image_spec import GPU_KIND
-from liger_benchmark import estimate
-from liger_benchmark.arguments import InvalidInput
+from liger_benchmark import estimate, preflight
+from liger_benchmark.arguments import InvalidInput, TrainingArguments
 from liger_benchmark.environment import visible_gpu
-from liger_benchmark.grid import describe_grid, expand_grid
-from liger_benchmark.inputs import ExperimentInputs, read_inputs_file
+from liger_benchmark.grid import describe_grid
+from liger_benchmark.inputs import read_inputs_file
 
 LOCAL_CONFIG = Path(__file__).parent / "flyte_local.yaml"
 
@@ -23,18 +23,21 @@ def prepare(argv: list[str]) -> None:
     """Check the inputs file that `argv` names, say what it asks for, set what a local run needs.
 
     Raises:
-        SystemExit: with one line that says what is wrong with the inputs file.
+        SystemExit: with one line that says what is wrong with the inputs file, or what in it
+            cannot be run here.
     """
     inputs_file = _inputs_file(argv)
     is_local = "run" in argv and not {"--remote", "-r"} & set(argv)
     if inputs_file is not None:
         try:
-            inputs = read_inputs_file(inputs_file)
+            grid = read_inputs_file(inputs_file).grid
+            gpu = visible_gpu() if is_local else GPU_KIND
+            preflight.check_experiment(grid, on_cluster=not is_local, gpu=gpu)
         except InvalidInput as error:
             # The file's own faults are told with its name; those in it with the key.
             where = "" if str(error).startswith(Path(inputs_file).name) else f"{inputs_file}: "
             raise SystemExit(f"{where}{error}") from None
-        _announce(inputs, None if is_local else GPU_KIND)
+        _announce(grid, gpu)
     if is_local:
         # flytekit's cache holds paths, and files go away; a local run keeps its own results.
         os.environ.setdefault("FLYTE_LOCAL_CACHE_ENABLED", "false")
@@ -44,13 +47,12 @@ def prepare(argv: list[str]) -> None:
             get_config_file.cache_clear()  # it remembers that there was none
 
 
-def _announce(inputs: ExperimentInputs, cluster_gpu: str | None) -> None:
+def _announce(grid: list[TrainingArguments], gpu: str | None) -> None:
     """Say how large the grid is and, if the model's size is known here, how long it will take."""
-    grid = expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
     lines = [describe_grid(grid)]
-    config = estimate.config_at_hand(inputs.training_args.model_name)
+    config = estimate.config_at_hand(grid[0].model_name)
     if config is not None:
-        lines.append(estimate.expected(grid, config, cluster_gpu or visible_gpu()))
+        lines.append(estimate.expected(grid, config, gpu))
     print("\n".join(lines), flush=True)
 
 

@@ -43,7 +43,7 @@ from image_spec import (
     WANDB_PROJECT,
     image,
 )
-from liger_benchmark import environment, estimate, model, report, sources, store, terminal
+from liger_benchmark import environment, estimate, preflight, report, sources, store, terminal
 from liger_benchmark.analysis import analyse, read_experiment
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.folders import only_one_at_once
@@ -296,16 +296,15 @@ def storage() -> Path:
 
 
 def check_and_announce(grid: list[TrainingArguments], model_cache_dir: FlyteDirectory) -> None:
-    """Refuse a model that Liger does not know, once and not per run; say what had to be waited for.
+    """Of a model that had to be downloaded: refuse what Liger lacks, and say how long it will take.
 
-    That is how long a grid will take whose model had to be downloaded to know its size.
+    What is at hand was checked, and its hours told, before anything started.
     """
-    folder = Path(model_cache_dir.download())
-    if any(training_args.use_liger for training_args in grid):
-        model.check_model(folder)
+    config = estimate.config_in(Path(model_cache_dir.download())) or {}
+    preflight.check_kernels(grid, config)
     if estimate.config_at_hand(grid[0].model_name) is None:
         gpu = environment.visible_gpu() if is_local() else GPU_KIND
-        print(estimate.expected(grid, estimate.config_in(folder) or {}, gpu), flush=True)
+        print(estimate.expected(grid, config, gpu), flush=True)
 
 
 def is_kept(

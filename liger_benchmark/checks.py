@@ -121,11 +121,20 @@ def check_field(cls: type, where: str, name: str, value: Any) -> None:
             raise InvalidInput(f"{key}: {show(value)} is not a list; write [{show(value)}]")
         for item in value:
             _check_value(key, item, _element_types(hint), check)
-        repeated = next((v for i, v in enumerate(value) if v in value[:i]), None)
-        if repeated is not None:
-            raise InvalidInput(f"{key}: {show(repeated)} is listed twice; list each value once")
+        refuse_repeated(key, value)
         return
     _check_value(key, value, _alternatives(hint), check)
+
+
+def refuse_repeated(key: str, values: list[Any]) -> None:
+    """Refuse a list that holds a value twice.
+
+    Raises:
+        InvalidInput: naming the value.
+    """
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise InvalidInput(f"{key}: {show(value)} is listed twice; list each value once")
 
 
 def _check_value(key: str, value: Any, types: tuple[type, ...], check: Check | None) -> None:
@@ -190,7 +199,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def one_line(text: object, limit: int = 120) -> str:
+SHOWN = 120
+
+
+def one_line(text: object, limit: int = SHOWN) -> str:
     """The text without line breaks, and cut where it grows too long for a message."""
     line = " ".join(str(text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
@@ -198,8 +210,14 @@ def one_line(text: object, limit: int = 120) -> str:
 
 def show(value: Any) -> str:
     """A value as a message shows it: as JSON would write it, on one line."""
+    text = ""
     try:
-        return one_line(json.dumps(value, ensure_ascii=True, default=repr))
+        # Piece by piece: through YAML's aliases a value can be of any size.
+        for piece in json.JSONEncoder(default=repr).iterencode(value):
+            text += piece
+            if len(text) > SHOWN:
+                break
+        return one_line(text)
     except (ValueError, TypeError, RecursionError):
         return one_line(ascii(type(value).__name__))
 

@@ -73,7 +73,7 @@ def config_at_hand(model_name: str) -> dict[str, Any] | None:
     """The model's configuration if it is built in or in a folder here; None if it is on the Hub."""
     if model_name.startswith("builtin:"):
         return MODELS.get(model_name.removeprefix("builtin:"))
-    return config_in(Path(model_name))
+    return config_in(Path(model_name).expanduser())
 
 
 def config_in(folder: Path) -> dict[str, Any] | None:

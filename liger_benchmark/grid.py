@@ -20,6 +20,7 @@ from liger_benchmark.checks import (
     did_you_mean,
     known_keys,
     read_fields,
+    refuse_repeated,
     show,
 )
 
@@ -140,11 +141,13 @@ def _check_axis(key: str, name: str, values: Any) -> None:
         raise InvalidInput(f"{key}: {show(values)} is not a list; write [{show(values)}]")
     if not values:
         raise InvalidInput(f"{key}: [] is empty; list at least one value")
+    if len(values) > MAX_GRID:
+        raise InvalidInput(
+            f"{key}: lists {len(values)} values; at most {MAX_GRID} runs are allowed"
+        )
     for value in values:
         check_field(TrainingArguments, "experiment_args", name, value)
-    repeated = next((v for i, v in enumerate(values) if v in values[:i]), None)
-    if repeated is not None:
-        raise InvalidInput(f"{key}: {show(repeated)} is listed twice; list each value once")
+    refuse_repeated(key, values)
 
 
 def expand_grid(

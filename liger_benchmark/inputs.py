@@ -31,9 +31,17 @@ class ExperimentInputs:
     n_runs: int = setting(3, at_least(1))
     attempt: int = setting(1, at_least(1))
 
+    @property
+    def grid(self) -> list[TrainingArguments]:
+        """The conditions that the inputs ask for; see `expand_grid`."""
+        return expand_grid(self.experiment_args, self.training_args, self.n_runs)
 
-def _refuse_repeated_keys(node: yaml.Node | None) -> None:
+
+def _refuse_repeated_keys(node: yaml.Node | None, seen_nodes: set[int]) -> None:
     """YAML takes the last of two equal keys in silence; one of them is a mistake."""
+    if id(node) in seen_nodes:  # an alias; followed each time, a few lines can mean a billion nodes
+        return
+    seen_nodes.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -41,10 +49,10 @@ def _refuse_repeated_keys(node: yaml.Node | None) -> None:
                 line = key.start_mark.line + 1
                 raise InvalidInput(f"{one_line(key.value)} is given twice, again at line {line}")
             seen.add(str(key.value))
-            _refuse_repeated_keys(value)
+            _refuse_repeated_keys(value, seen_nodes)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated_keys(item)
+            _refuse_repeated_keys(item, seen_nodes)
 
 
 def read_inputs_file(path: str | Path) -> ExperimentInputs:
@@ -61,7 +69,7 @@ def read_inputs_file(path: str | Path) -> ExperimentInputs:
         raise InvalidInput(f"{name}: cannot be read: {reason}") from None
     try:
         content = yaml.safe_load(text)
-        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
+        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), set())
     except InvalidInput as error:
         raise InvalidInput(f"{name}: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -87,7 +95,7 @@ def read_inputs_file(path: str | Path) -> ExperimentInputs:
     _refuse_what_the_grid_decides(
         content.get("training_args") or {}, content.get("experiment_args") or {}
     )
-    expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
+    _ = inputs.grid  # which refuses what cannot be run together
     return inputs
 
 

@@ -16,6 +16,9 @@ import os
 import sys
 from typing import Any
 
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.checks import InvalidInput
+
 
 class InterpreterUnsupported(RuntimeError):
     """Liger cannot be run on a CPU as asked. The message is one line."""
@@ -76,27 +79,31 @@ def _map_libdevice() -> None:
     libdevice.tanh = tanh
 
 
-def check_precision(bf16: bool) -> None:
-    """Refuse bf16, in which the interpreter returns losses of 0.0 without a word.
+def check_without_gpu(arguments: TrainingArguments) -> None:
+    """Refuse what a machine without a GPU cannot run, or would compute wrongly without a word.
 
     Raises:
-        InterpreterUnsupported: if `bf16` is true.
+        InvalidInput: naming the setting and what to set instead.
     """
-    if bf16:
-        raise InterpreterUnsupported(
-            "training_args.bf16: true needs a GPU; Triton's interpreter, which runs Liger on a "
-            "CPU, gives wrong numbers in bf16: set bf16: false"
+    key = "training_args."
+    if arguments.gpu_memory_limit_gib is not None:
+        raise InvalidInput(
+            f"{key}gpu_memory_limit_gib: {arguments.gpu_memory_limit_gib:g} needs a GPU and there "
+            "is none; leave it out"
         )
-
-
-def check_compilation(torch_compile: bool) -> None:
-    """Refuse torch.compile, which would compile the kernels that are to be interpreted.
-
-    Raises:
-        InterpreterUnsupported: if `torch_compile` is true.
-    """
-    if torch_compile:
-        raise InterpreterUnsupported(
-            "training_args.torch_compile: true with use_liger needs a GPU; Triton's interpreter, "
-            "which runs Liger on a CPU, cannot be compiled: leave one of the two out"
+    if arguments.attn_implementation == "flex_attention":
+        raise InvalidInput(
+            f"{key}attn_implementation: flex_attention needs a GPU, since PyTorch has no backward "
+            "pass of it for a CPU: set sdpa"
+        )
+    if arguments.use_liger and arguments.bf16:
+        # In bf16 the interpreter returns losses of 0.0.
+        raise InvalidInput(
+            f"{key}bf16: true needs a GPU; Triton's interpreter, which runs Liger on a CPU, gives "
+            "wrong numbers in bf16: set bf16: false"
+        )
+    if arguments.use_liger and arguments.torch_compile:
+        raise InvalidInput(
+            f"{key}torch_compile: true with use_liger needs a GPU; Triton's interpreter, which "
+            "runs Liger on a CPU, cannot be compiled: leave one of the two out"
         )

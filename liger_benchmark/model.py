@@ -5,12 +5,7 @@ Whether Liger is active is read from the live model's own functions, never from 
 
 from __future__ import annotations
 
-import ast
-import functools
 import hashlib
-import importlib.util
-import inspect
-import json
 import pickle
 import re
 import sys
@@ -18,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, LIGER_KERNELS, InvalidInput
+from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, InvalidInput
 from liger_benchmark.checks import one_line
+from liger_benchmark.liger_support import are_the_default, liger_switches
 from liger_benchmark.sources import has_weights, provenance
 
 if TYPE_CHECKING:
@@ -27,8 +23,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PARTS = ("rms_norm", "swiglu", "rope", "fused_linear_cross_entropy")
-# Liger's name for the gated MLP of the Gemma family, whose activation is GELU.
-GATED_MLP = {"swiglu": "geglu"}
 
 
 class LigerMismatch(RuntimeError):
@@ -116,77 +110,6 @@ def _load_weights(
     return model
 
 
-def check_architecture(model_type: str) -> None:
-    """Refuse an architecture that Liger has no kernels for.
-
-    Raises:
-        InvalidInput: naming the architectures it has kernels for.
-    """
-    known = liger_architectures()
-    if model_type not in known:
-        raise InvalidInput(
-            f"training_args.model_name: Liger has no kernels for {model_type!r}; "
-            f"it has for {', '.join(sorted(known))}"
-        )
-
-
-def check_model(folder: Path) -> None:
-    """Refuse a fetched model that Liger has no kernels for, before anything is trained.
-
-    Raises:
-        InvalidInput: naming the architectures it has kernels for.
-    """
-    model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    if model_type is not None:
-        check_architecture(model_type)
-
-
-@functools.cache
-def liger_architectures() -> frozenset[str]:
-    """The `model_type`s that the installed Liger has kernels for.
-
-    Read from the source of its own table: importing Liger takes seconds, and Triton with it, which
-    has to wait until it is known whether its kernels are compiled or interpreted.
-    """
-    package = importlib.util.find_spec("liger_kernel")
-    assert package is not None and package.submodule_search_locations
-    source = Path(package.submodule_search_locations[0], "transformers", "monkey_patch.py")
-    for statement in ast.parse(source.read_text(encoding="utf-8")).body:
-        if (
-            isinstance(statement, ast.Assign)
-            and isinstance(statement.value, ast.Dict)
-            and ast.unparse(statement.targets[0]) == "MODEL_TYPE_TO_APPLY_LIGER_FN"
-        ):
-            return frozenset(ast.literal_eval(key) for key in statement.value.keys if key)
-    raise LookupError(f"{source.name} of the installed Liger has no table of architectures")
-
-
-def liger_switches(model_type: str, kernels: Sequence[str]) -> dict[str, bool]:
-    """The arguments of Liger's patching function that turn on `kernels` and nothing else.
-
-    Its default set stands for those of it that there are: not every architecture has them all.
-
-    Raises:
-        InvalidInput: if Liger has no kernels for this architecture, or not one of those.
-    """
-    from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
-
-    check_architecture(model_type)
-    known = inspect.signature(MODEL_TYPE_TO_APPLY_LIGER_FN[model_type]).parameters
-    own_names = {
-        kernel: kernel if kernel in known else GATED_MLP.get(kernel, kernel)
-        for kernel in LIGER_KERNELS
-    }
-    missing = [kernel for kernel in kernels if own_names[kernel] not in known]
-    if missing and not _are_the_default(kernels):
-        there = [kernel for kernel, name in own_names.items() if name in known]
-        raise InvalidInput(
-            f"training_args.liger_kernels: Liger has no {missing[0]} for {model_type!r}; "
-            f"it has {', '.join(there)}"
-        )
-    return {name: kernel in kernels for kernel, name in own_names.items() if name in known}
-
-
 def prepare_liger_for_compile() -> None:
     """Make torch.compile and Liger 0.8.5 live together; call it before the model is loaded.
 
@@ -252,7 +175,7 @@ def check_liger(parts: dict[str, dict[str, int]], kernels: Sequence[str]) -> Non
         LigerMismatch: saying which are missing, or active unasked.
     """
     active = {part for part, n in parts["active"].items() if n}
-    missing = [part for part in kernels if part not in active and not _are_the_default(kernels)]
+    missing = [part for part in kernels if part not in active and not are_the_default(kernels)]
     unasked = sorted(active - set(kernels))
     if missing or (kernels and not active):
         raise LigerMismatch(
@@ -294,10 +217,6 @@ def describe_weights(model: PreTrainedModel, folder: Path, name: str) -> dict[st
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "attn_implementation": model.config._attn_implementation,
     }
-
-
-def _are_the_default(kernels: Sequence[str]) -> bool:
-    return sorted(kernels) == sorted(DEFAULT_LIGER_KERNELS)
 
 
 def _is_ligers(function: Any) -> bool:

@@ -24,7 +24,6 @@ import pandas as pd
 from liger_benchmark import environment
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.checks import InvalidInput, did_you_mean, show
-from liger_benchmark.grid import expand_grid
 from liger_benchmark.inputs import read_inputs_file
 from liger_benchmark.isolation import ChildFailed, run_isolated
 from liger_benchmark.isolation import summary as summary_of
@@ -198,9 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the profile as JSON")
     options = parser.parse_args(arguments)
     try:
-        inputs = read_inputs_file(options.inputs)
-        grid = expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
-        chosen = choose(grid, options.arm, options.batch_size)
+        chosen = choose(read_inputs_file(options.inputs).grid, options.arm, options.batch_size)
         if environment.visible_gpu() is None:
             raise InvalidInput(
                 "there is no GPU whose kernels could be timed; run it where you train"

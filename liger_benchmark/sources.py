@@ -39,7 +39,7 @@ def fetch_model(name: str, folder: Path) -> Path:
     """
     origin = origin_of(name, "model")
     if origin == "folder":
-        return _existing_folder(name, "model")
+        return _folder(name)
 
     def fill(fresh: Path) -> None:
         if origin == "builtin":
@@ -69,7 +69,7 @@ def fetch_dataset(name: str, folder: Path) -> Path:
         if origin == "builtin":
             rows, revision = datasets.Dataset.from_list(builtin.rows(_builtin_name(name))), None
         elif origin == "folder":
-            rows, revision = _load_folder(_existing_folder(name, "dataset"), name), None
+            rows, revision = _load_folder(_folder(name), name), None
         else:
             rows, revision = hub.download_dataset(name)
         datasets.disable_progress_bars()
@@ -83,7 +83,7 @@ def origin_of(name: str, kind: Kind) -> str:
     """`builtin`, `folder` or `hub`, decided by the name and by what lies on this disk.
 
     Raises:
-        InvalidInput: if the name is none of them.
+        InvalidInput: if the name is none of them, or that of a folder without a model in it.
     """
     known = builtin.MODELS if kind == "model" else builtin.DATASETS
     if name.startswith("builtin:"):
@@ -92,6 +92,8 @@ def origin_of(name: str, kind: Kind) -> str:
             raise InvalidInput(f"training_args.{kind}_name: {name!r} is not one of {choices}")
         return "builtin"
     if os.path.isdir(os.path.expanduser(name)):
+        if kind == "model" and not (_folder(name) / "config.json").is_file():
+            raise InvalidInput(f"training_args.model_name: {name!r} holds no config.json")
         return "folder"
     if os.path.isfile(os.path.expanduser(name)):
         raise InvalidInput(
@@ -146,11 +148,8 @@ def _builtin_name(name: str) -> str:
     return name.removeprefix("builtin:")
 
 
-def _existing_folder(name: str, kind: Kind) -> Path:
-    folder = Path(name).expanduser().resolve()
-    if kind == "model" and not (folder / "config.json").is_file():
-        raise InvalidInput(f"training_args.model_name: {name!r} holds no config.json")
-    return folder
+def _folder(name: str) -> Path:
+    return Path(name).expanduser().resolve()
 
 
 def _describe(folder: Path, name: str, origin: str, revision: str | None) -> None:

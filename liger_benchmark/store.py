@@ -48,6 +48,7 @@ TRAINING_MODULES = (
     "hub",
     "isolation",
     "liger_on_cpu",
+    "liger_support",
     "model",
     "runs",
     "sources",

@@ -296,14 +296,7 @@ def _set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool
     gpu = environment.gpu()
     record["environment"] = {"code": code_digest(), **environment.software(), "gpu": gpu}
     if gpu is None:
-        if arguments.gpu_memory_limit_gib is not None:
-            raise InvalidInput(
-                f"training_args.gpu_memory_limit_gib: {arguments.gpu_memory_limit_gib} needs a GPU "
-                "and there is none; leave it out"
-            )
-        if arguments.use_liger:
-            liger_on_cpu.check_precision(arguments.bf16)
-            liger_on_cpu.check_compilation(arguments.torch_compile)
+        liger_on_cpu.check_without_gpu(arguments)
         liger_on_cpu.enable()
     _quieten_libraries()
     import torch

@@ -58,6 +58,11 @@ def test_random_weights_file_is_the_blogs_less_downloads_and_wandb_plus_its_memo
     assert differing == {"model_name", "dataset_name", "report_to", "gpu_memory_limit_gib"}
 
 
+# A few lines that YAML's aliases make into 9^30 values; read one by one, they would take years.
+BILLION_LAUGHS = "  - &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"  - &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30)
+)
+
 # The file's text, and what the one line has to say.
 MISTAKES = [
     ("training_args: {dataset: tatsu-lab/alpaca}", ["training_args.dataset", "dataset_name?"]),
@@ -150,6 +155,20 @@ MISTAKES = [
     ("a: !!python/object/apply:os.system ['true']", ["could not determine a constructor"]),
     ("n_runs: &a 3\nn_run: *a", ["n_run"]),
     ("n_runs: *nothing", ["undefined alias"]),
+    ("training_args: &a {max_steps: *a}", ["training_args.max_steps", "whole number"]),
+    (f"laughs:\n{BILLION_LAUGHS}", ["laughs", "unknown key"]),
+    (f"training_args:\n  optim:\n{BILLION_LAUGHS}", ["training_args.optim", "not a text"]),
+    (f"training_args:\n  liger_kernels:\n{BILLION_LAUGHS}", ["liger_kernels", "not a text"]),
+    (f"experiment_args:\n  liger_kernels:\n{BILLION_LAUGHS}", ["liger_kernels", "not one of"]),
+    ("training_args: {max_steps: " + "[" * 2000 + "]" * 2000 + "}", ["not YAML"]),
+    ("training_args: {<<: 3}", ["merging", "line 1"]),
+    ("training_args: {? [a, b] : 1}", ["unhashable key", "line 1"]),
+    ("training_args: !!set {seed}", ["training_args", "not a mapping"]),
+    ("training_args: {seed: 2026-11-24}", ["training_args.seed", "whole number"]),
+    ("training_args: {seed: !!binary aGk=}", ["training_args.seed", "whole number"]),
+    ("n_runs: 1\n---\nn_runs: 2", ["another document", "line 2"]),
+    (f"n_runs: {'9' * 5000}", ["not YAML"]),
+    (f"experiment_args: {{seed: {list(range(MAX_GRID + 1))}}}", ["experiment_args.seed", "10001"]),
     ("\tn_runs: 3", ["line 1"]),
 ]
 

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from conftest import TINY
 
+import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, InvalidInput, TrainingArguments
+from liger_benchmark.inputs import ExperimentInputs, read_inputs_file
 from liger_benchmark.isolation import ChildFailed
-from liger_benchmark.model import check_liger, liger_switches
-from liger_benchmark.runs import Run
+from liger_benchmark.liger_support import liger_switches
+from liger_benchmark.model import check_liger
+from liger_benchmark.runs import Run, read_run
 from liger_benchmark.training import run_condition, sft_config
 
-ARMS: dict[str, dict[str, Any]] = {
-    "vanilla": {},
-    "chunked": {"loss_type": "chunked_nll"},
-    "eager": {"attn_implementation": "eager"},
-    "checkpointing": {"gradient_checkpointing": True},
-    "compiled": {"torch_compile": True},
-    "rope": {"use_liger": True, "liger_kernels": ["rope"]},
-    "rms_norm": {"use_liger": True, "liger_kernels": ["rms_norm"]},
-    "swiglu": {"use_liger": True, "liger_kernels": ["swiglu"]},
-    "cross_entropy": {"use_liger": True, "liger_kernels": ["cross_entropy"]},
-    "chunked with Liger": {
+PROJECT = Path(__file__).parent.parent
+# Arms that the example leaves out.
+MORE_ARMS: dict[str, dict[str, Any]] = {
+    "vanilla + torch_compile": {"torch_compile": True},
+    "Liger (rms_norm) + chunked_nll": {
         "use_liger": True,
         "liger_kernels": ["rms_norm"],
         "loss_type": "chunked_nll",
@@ -34,33 +33,72 @@ ARMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
+def example() -> ExperimentInputs:
+    """The README's example of arms beside Liger."""
+    return read_inputs_file(PROJECT / "examples" / "arms.yaml")
+
+
+@pytest.fixture(scope="module")
+def table_and_runs(
+    example: ExperimentInputs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[pd.DataFrame, dict[str, Run]]]:
+    """The example's arms, through the whole workflow; its table, and the runs by arm."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workflow, "BUILD", tmp_path_factory.mktemp("build"))
+        results, table = workflow.benchmarking_experiment(
+            experiment_args=example.experiment_args,
+            training_args=example.training_args,
+            n_runs=example.n_runs,
+        )
+        runs = [read_run(Path(result.record.path).parent) for result in results]
+        yield table, {run.training_args.arm: run for run in runs}
+
+
+@pytest.fixture(scope="module")
 def runs(
-    dataset_folder: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    table_and_runs: tuple[pd.DataFrame, dict[str, Run]],
+    dataset_folder: Path,
+    model_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Run]:
+    _, runs = table_and_runs
     output = tmp_path_factory.mktemp("arms")
-    return {
-        name: run_condition(replace(TINY, **settings), dataset_folder, model_folder, output / name)
-        for name, settings in ARMS.items()
+    more = {
+        name: run_condition(
+            replace(runs["vanilla"].training_args, **settings), dataset_folder, model_folder, output
+        )
+        for name, settings in MORE_ARMS.items()
     }
+    return runs | more
 
 
-@pytest.mark.parametrize("name", [name for name in ARMS if name != "vanilla"])
-def test_every_arm_computes_what_vanilla_computes(runs: dict[str, Run], name: str) -> None:
-    arm, vanilla = runs[name].history, runs["vanilla"].history
-    assert (arm["loss"] - vanilla["loss"]).abs().max() < 1e-4
-    assert (arm["grad_norm"] - vanilla["grad_norm"]).abs().max() < 1e-3
-    assert runs[name].record["weights"]["checksum"] == runs["vanilla"].record["weights"]["checksum"]
+def test_the_example_goes_through_the_workflow(
+    table_and_runs: tuple[pd.DataFrame, dict[str, Run]], example: ExperimentInputs
+) -> None:
+    table, runs = table_and_runs
+    assert list(table["outcome"]) == ["completed"] * 11
+    assert list(table["arm"]) == [arguments.arm for arguments in example.grid]
+    assert set(runs) == set(example.experiment_args.arms or ())
 
 
-@pytest.mark.parametrize("name", ["rope", "rms_norm", "swiglu"])
+def test_every_arm_computes_what_vanilla_computes(runs: dict[str, Run]) -> None:
+    vanilla = runs["vanilla"]
+    for name, run in runs.items():
+        for column, bound in (("loss", 1e-4), ("grad_norm", 1e-3)):
+            difference = (run.history[column] - vanilla.history[column]).abs().max()
+            assert difference < bound, (name, column)
+        assert run.record["weights"]["checksum"] == vanilla.record["weights"]["checksum"], name
+
+
+@pytest.mark.parametrize("name", ["rope", "rms_norm", "swiglu", "fused_linear_cross_entropy"])
 def test_a_single_kernel_is_active_alone(runs: dict[str, Run], name: str) -> None:
-    record = runs[name].record["liger"]
+    record = runs[f"Liger ({name})"].record["liger"]
     active = {part for part, count in record.items() if part != "parts" and count}
     assert active == {name}
 
 
 def test_the_attention_is_recorded(runs: dict[str, Run]) -> None:
-    assert runs["eager"].record["weights"]["attn_implementation"] == "eager"
+    assert runs["vanilla + eager"].record["weights"]["attn_implementation"] == "eager"
     assert runs["vanilla"].record["weights"]["attn_implementation"] == "sdpa"
 
 

@@ -185,7 +185,7 @@ def test_a_slip_in_the_file_is_one_line(tmp_path: Path, text: str, expected: lis
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
 def test_the_examples_are_accepted(path: Path) -> None:
     inputs = read_inputs_file(path)
-    assert expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
+    assert inputs.grid
 
 
 def test_flytekits_json_of_an_experiment_is_read_back_as_it_was() -> None:

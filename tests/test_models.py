@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from conftest import TINY
 
 import liger_kernel_finetuning as workflow
 from liger_benchmark import builtin, model
-from liger_benchmark.arguments import InvalidInput
 from liger_benchmark.devices import SMOKE_MODELS
 from liger_benchmark.grid import ExperimentArguments
 from liger_benchmark.inputs import read_inputs_file
 from liger_benchmark.isolation import ChildFailed, summary
-from liger_benchmark.model import check_architecture, check_model, liger_architectures
+from liger_benchmark.liger_support import liger_architectures
+from liger_benchmark.preflight import check_kernels
 from liger_benchmark.runs import COMPLETED, Run, read_run
 from liger_benchmark.sources import fetch_model
 from liger_benchmark.training import run_condition
@@ -116,14 +116,18 @@ def test_every_tiny_model_is_a_smoke_model_of_an_architecture_that_liger_knows()
         "gemma3_text",
     }
     for config in builtin.MODELS.values():
-        check_architecture(config["model_type"])
+        assert config["model_type"] in liger_architectures()
 
 
-def test_the_known_architectures_are_those_of_the_installed_liger() -> None:
+def test_the_known_architectures_are_those_of_the_installed_liger_with_their_switches() -> None:
     from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
 
-    assert liger_architectures() == MODEL_TYPE_TO_APPLY_LIGER_FN.keys()
-    assert {"llama", "qwen3", "gemma3_text", "mistral", "phi3"} <= liger_architectures()
+    known = liger_architectures()
+    assert known.keys() == MODEL_TYPE_TO_APPLY_LIGER_FN.keys()
+    for model_type, function in MODEL_TYPE_TO_APPLY_LIGER_FN.items():
+        parameters = inspect.signature(function).parameters.values()
+        assert known[model_type] == {p.name for p in parameters if p.kind != p.VAR_KEYWORD}
+    assert {"llama", "qwen3", "gemma3_text", "mistral", "phi3"} <= known.keys()
 
 
 @pytest.fixture
@@ -156,15 +160,22 @@ def test_a_model_that_liger_does_not_know_is_an_error_that_lists_those_it_knows(
     assert vanilla.outcome == COMPLETED
 
 
-def test_it_is_found_before_anything_is_trained_or_imported(
-    unknown_model: Path, model_folder: Path, tmp_path: Path
+def test_it_is_found_before_anything_is_trained(
+    unknown_model: Path, build_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check_model(model_folder)
-    with pytest.raises(InvalidInput, match=r"no kernels for 'gpt2'; it has for .*mistral"):
-        check_model(unknown_model)
-    # What has no type is transformers' to judge.
-    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 512}))
-    check_model(tmp_path)
+    trained: list[Any] = []
+    monkeypatch.setattr(workflow, "run_condition", lambda *args, **_: trained.append(args))
+    with pytest.raises(Exception, match=r"no kernels for 'gpt2'; it has for .*mistral"):
+        workflow.benchmarking_experiment(
+            experiment_args=ExperimentArguments(per_device_train_batch_size=[1]),
+            training_args=replace(TINY, model_name=str(unknown_model)),
+            n_runs=1,
+        )
+    assert not trained
+
+
+def test_a_config_without_a_type_is_transformers_to_judge() -> None:
+    check_kernels([replace(TINY, use_liger=True)], {"vocab_size": 512})
 
 
 def test_ligers_own_classes_are_counted_under_the_names_they_have(

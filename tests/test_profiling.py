@@ -10,7 +10,7 @@ import pytest
 from liger_benchmark import profiling
 from liger_benchmark.environment import visible_gpu
 from liger_benchmark.inputs import read_inputs_file
-from liger_benchmark.profiling import IDLE, by_kind, choose, expand_grid, kind_of, summary
+from liger_benchmark.profiling import IDLE, by_kind, choose, kind_of, summary
 
 PROJECT = Path(__file__).parent.parent
 PROFILES = sorted((PROJECT / "results").glob("*/profile.json"))
@@ -58,7 +58,7 @@ def test_the_published_profiles_are_explained(path: Path) -> None:
 
 def test_the_condition_is_chosen_by_name_and_a_wrong_one_is_told_the_names() -> None:
     inputs = read_inputs_file(PROJECT / "examples" / "fastest_128.yaml")
-    grid = expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
+    grid = inputs.grid
     chosen = choose(grid, "vanilla + torch_compile", 48)
     assert (chosen.torch_compile, chosen.use_liger) == (True, False)
     assert choose(grid, None, None).per_device_train_batch_size == 128

@@ -21,7 +21,6 @@ from control_plane import UNION_REGISTRY, WORKFLOW, ControlPlane, copy_project
 from flyteidl.core import literals_pb2, tasks_pb2
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.grid import expand_grid
 from liger_benchmark.inputs import read_inputs_file
 from liger_benchmark.runs import COMPLETED, HISTORY_FILE
 
@@ -110,7 +109,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingArguments]:
     path = tmp_path_factory.mktemp("grid") / "inputs.yaml"
     path.write_text(INPUTS)
     inputs = read_inputs_file(path)
-    return expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
+    return inputs.grid
 
 
 def unpacked(literal: literals_pb2.Literal) -> dict[str, Any] | None:

@@ -13,7 +13,6 @@ from test_merging import write_grid
 from liger_benchmark import report
 from liger_benchmark.analysis import analyse
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.grid import expand_grid
 from liger_benchmark.inputs import read_inputs_file
 from liger_benchmark.report_inputs import inputs_yaml
 from liger_benchmark.runs import FAILED, Run
@@ -71,7 +70,7 @@ def spanned_by(text: str, folder: Path) -> list[TrainingArguments]:
     path = folder / "inputs.yaml"
     path.write_text(text)
     inputs = read_inputs_file(path)
-    return expand_grid(inputs.experiment_args, inputs.training_args, inputs.n_runs)
+    return inputs.grid
 
 
 def test_the_inputs_shown_name_the_arms_of_a_part_and_the_baseline(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_every_module_is_either_training_code_or_known_not_to_be() -> None:
         "terminal",
         "wording",
     }
-    before_runs = {"estimate", "grid", "inputs"}
+    before_runs = {"estimate", "grid", "inputs", "preflight"}
     others = reads_results | before_runs | {"__init__", "profiling", "progress", "store"}
     assert modules - others == set(store.TRAINING_MODULES)
 

@@ -75,10 +75,15 @@ def same_content(a: Path, b: Path) -> bool:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A file to write that takes its place in one move when the block is left without an error."""
+    """A file to write that takes its place in one move when the block is left without an error.
+
+    It is on the disk by then: a power cut leaves the old one, or the new one whole.
+    """
     partial = path.with_name(f"{path.name}.partial-{uuid.uuid4().hex[:8]}")
     try:
         yield partial
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

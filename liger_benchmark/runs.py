@@ -6,6 +6,7 @@ A folder without a whole `record.json` is not a run; the record is written last 
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -97,7 +98,10 @@ def read_run(folder: str | Path) -> Run:
 
 
 def _read_history(path: Path) -> pd.DataFrame:
+    text = path.read_text(encoding="utf-8")
+    if not text.endswith("\n"):  # the last row's last figure would be another
+        raise ValueError(f"{path.name} is cut short")
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(io.StringIO(text))
     except pd.errors.EmptyDataError:  # how pandas reads back a frame without columns
         return pd.DataFrame()

@@ -49,7 +49,8 @@ def test_a_run_without_a_single_step_comes_back_empty(tmp_path: Path) -> None:
         (lambda f: (f / RECORD_FILE).unlink(), "record.json is missing"),
         (lambda f: (f / HISTORY_FILE).unlink(), "history.csv is missing"),
         (lambda f: (f / HISTORY_FILE).write_text("step,loss\n1,2.5\n"), "1 rows of 2"),
-        (lambda f: (f / HISTORY_FILE).write_text(""), "0 rows of 2"),
+        (lambda f: (f / HISTORY_FILE).write_text(""), "cut short"),
+        (lambda f: (f / HISTORY_FILE).write_text("step\n1\n2\n3\n"), "3 rows of 2"),
         (lambda f: (f / RECORD_FILE).write_text('{"format": 1'), "delimiter"),
         (lambda f: (f / RECORD_FILE).write_text("[]"), "not a mapping"),
         (lambda f: (f / RECORD_FILE).write_text('{"format": 99}'), "format is not 1"),
@@ -66,6 +67,17 @@ def test_a_damaged_run_is_one_line_and_no_finished_run(
         read_run(folder)
     assert "\n" not in str(error.value)
     assert store.finished(folder) is None
+
+
+@pytest.mark.parametrize("name", [HISTORY_FILE, RECORD_FILE])
+def test_a_file_cut_short_anywhere_is_never_taken_for_a_whole_one(
+    tmp_path: Path, name: str
+) -> None:
+    folder = write_run(tmp_path, some_run())
+    whole = (folder / name).read_bytes()
+    for length in range(len(whole.rstrip())):
+        (folder / name).write_bytes(whole[:length])
+        assert store.finished(folder) is None, whole[:length]
 
 
 def test_out_of_memory_is_finished_and_failed_is_not(tmp_path: Path) -> None:

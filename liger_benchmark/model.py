@@ -110,28 +110,6 @@ def _load_weights(
     return model
 
 
-def prepare_liger_for_compile() -> None:
-    """Make torch.compile and Liger 0.8.5 live together; call it before the model is loaded.
-
-    Two things break otherwise, both seen on a GPU:
-
-    * Traced, Liger's fused loss ends in an illegal memory access, or in a wrong loss: the graph
-      does not keep the zeros that its kernel leaves in the rows of ignored tokens (Liger-Kernel's
-      pull request 1338). So torch.compile steps around Liger's losses, which run as they would
-      without it; everything else is compiled.
-    * A graph with Liger's kernels in it that comes out of AOTAutograd's cache, in the second run
-      on a machine, has views of nonsensical shapes. So that cache is not used; Inductor's own is.
-    """
-    import torch
-    from liger_kernel.transformers import functional, monkey_patch
-
-    for module in (functional, monkey_patch):  # the latter has a name of its own for one of them
-        for name in ("liger_fused_linear_cross_entropy", "liger_cross_entropy"):
-            if hasattr(module, name):
-                setattr(module, name, torch.compiler.disable(getattr(module, name)))
-    torch._functorch.config.enable_autograd_cache = False
-
-
 def active_liger_parts(model: PreTrainedModel) -> dict[str, dict[str, int]]:
     """How many of the live model's parts run Liger's code, and how many there are.
 

@@ -40,6 +40,7 @@ TRAINING_MODULES = (
     "arguments",
     "builtin",
     "checks",
+    "compilation",
     "dataset",
     "dataset_forms",
     "efficiency",

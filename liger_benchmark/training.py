@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from liger_benchmark import environment, liger_on_cpu
+from liger_benchmark import compilation, environment, liger_on_cpu
 from liger_benchmark.arguments import InvalidInput, TrainingArguments
 from liger_benchmark.dataset import PAD_TO_MULTIPLE_OF, checksum, load_tokenizer, prepare_datasets
 from liger_benchmark.efficiency import CpuDevice, CudaDevice, EfficiencyCallback
@@ -29,7 +29,6 @@ from liger_benchmark.model import (
     check_liger,
     describe_weights,
     load_model,
-    prepare_liger_for_compile,
 )
 from liger_benchmark.runs import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources import provenance
@@ -138,8 +137,8 @@ def train(
                 "checksum": checksum(train_rows),
             }
         with phases("model"):
-            if arguments.torch_compile and arguments.use_liger:
-                prepare_liger_for_compile()
+            if arguments.torch_compile:
+                compilation.prepare(arguments.use_liger)
             model = load_model(
                 model_folder,
                 use_liger=arguments.use_liger,

@@ -47,7 +47,8 @@ def table_and_runs(
         patch.setattr(workflow, "BUILD", tmp_path_factory.mktemp("build"))
         results, table = workflow.benchmarking_experiment(
             experiment_args=example.experiment_args,
-            training_args=example.training_args,
+            # As it is, but shorter: the interpreter is slow.
+            training_args=replace(example.training_args, max_steps=2),
             n_runs=example.n_runs,
         )
         runs = [read_run(Path(result.record.path).parent) for result in results]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, InvalidInput
 from liger_benchmark.checks import one_line
-from liger_benchmark.liger_support import are_the_default, liger_switches
+from liger_benchmark.liger_support import are_the_default, kernels_turned_on, liger_switches
 from liger_benchmark.sources import has_weights, provenance
 
 if TYPE_CHECKING:
@@ -146,24 +146,37 @@ def active_liger_parts(model: PreTrainedModel) -> dict[str, dict[str, int]]:
     return {"active": active, "present": present}
 
 
-def check_liger(parts: dict[str, dict[str, int]], kernels: Sequence[str]) -> None:
+def check_liger(parts: dict[str, dict[str, int]], kernels: Sequence[str], model_type: str) -> None:
     """Refuse a model in which other Liger kernels run than those that were asked for.
+
+    Of Liger's default set those are asked for that the architecture has by default and whose place
+    in the live model is known; some architectures keep theirs elsewhere.
 
     Raises:
         LigerMismatch: saying which are missing, or active unasked.
     """
     active = {part for part, n in parts["active"].items() if n}
-    missing = [part for part in kernels if part not in active and not are_the_default(kernels)]
-    unasked = sorted(active - set(kernels))
-    if missing or (kernels and not active):
+    asked = kernels_turned_on(model_type, kernels) if kernels else []
+    missing = [
+        part
+        for part in asked
+        if part not in active and (parts["present"].get(part) or not are_the_default(kernels))
+    ]
+    unasked = sorted(active - set(asked))
+    if missing or (asked and not active):
         raise LigerMismatch(
-            f"liger_kernels: {', '.join(missing or kernels)} asked for, but no such part of the "
+            f"liger_kernels: {', '.join(missing or asked)} asked for, but no such part of the "
             "live model runs Liger's code"
         )
     if unasked:
         raise LigerMismatch(
             f"Liger's code is active in the live model: {', '.join(unasked)}; nobody asked for that"
         )
+
+
+def loss_in_use(model: PreTrainedModel) -> str:
+    """The live model's `loss_type`: `chunked_nll` if trl has put its own forward into its place."""
+    return "chunked_nll" if model.forward.__name__ == "_chunked_ce_forward" else "nll"
 
 
 def weights_checksum(model: PreTrainedModel) -> str:

@@ -15,7 +15,7 @@ import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, InvalidInput, TrainingArguments
 from liger_benchmark.inputs import ExperimentInputs, read_inputs_file
 from liger_benchmark.isolation import ChildFailed
-from liger_benchmark.liger_support import liger_switches
+from liger_benchmark.liger_support import kernels_turned_on, liger_switches
 from liger_benchmark.model import check_liger
 from liger_benchmark.runs import Run, read_run
 from liger_benchmark.training import run_condition, sft_config
@@ -97,6 +97,11 @@ def test_a_single_kernel_is_active_alone(runs: dict[str, Run], name: str) -> Non
     assert active == {name}
 
 
+def test_the_loss_is_read_from_the_live_model(runs: dict[str, Run]) -> None:
+    for name, run in runs.items():
+        assert run.record["loss"] == ("chunked_nll" if "chunked_nll" in name else "nll"), name
+
+
 def test_the_attention_is_recorded(runs: dict[str, Run]) -> None:
     assert runs["vanilla + eager"].record["weights"]["attn_implementation"] == "eager"
     assert runs["vanilla"].record["weights"]["attn_implementation"] == "sdpa"
@@ -126,7 +131,10 @@ def test_a_kernel_that_an_architecture_lacks_is_an_error_that_lists_those_it_has
     with pytest.raises(InvalidInput, match="no rope for 'nemotron'; it has fused") as error:
         liger_switches("nemotron", ["rope"])
     assert "\n" not in str(error.value)
-    # Its default set is what there is of it.
+    # Its default set is what Liger turns on by itself: it would refuse GLM-4 the rope.
+    assert liger_switches("glm4", list(DEFAULT_LIGER_KERNELS))["rope"] is False
+    granite = kernels_turned_on("granite", DEFAULT_LIGER_KERNELS)
+    assert "cross_entropy" in granite and "fused_linear_cross_entropy" not in granite
     assert liger_switches("nemotron", list(DEFAULT_LIGER_KERNELS)) == {
         "fused_linear_cross_entropy": True,
         "cross_entropy": False,
@@ -134,12 +142,21 @@ def test_a_kernel_that_an_architecture_lacks_is_an_error_that_lists_those_it_has
 
 
 def test_a_model_in_which_other_kernels_run_than_asked_for_is_refused() -> None:
-    parts = {"present": {"rope": 2, "rms_norm": 5}, "active": {"rope": 2, "rms_norm": 0}}
-    check_liger(parts, ["rope"])
+    present = {"rope": 2, "rms_norm": 5, "swiglu": 2, "fused_linear_cross_entropy": 1}
+    parts = {"present": present, "active": dict.fromkeys(present, 0) | {"rope": 2}}
+    check_liger(parts, ["rope"], "phi3")
     with pytest.raises(RuntimeError, match="rms_norm asked for"):
-        check_liger(parts, ["rope", "rms_norm"])
+        check_liger(parts, ["rope", "rms_norm"], "phi3")
     with pytest.raises(RuntimeError, match="active in the live model: rope"):
-        check_liger(parts, [])
+        check_liger(parts, [], "phi3")
+    check_liger({"present": present, "active": present}, DEFAULT_LIGER_KERNELS, "phi3")
+    for part in present:
+        all_but_one = {"present": present, "active": present | {part: 0}}
+        with pytest.raises(RuntimeError, match=f"{part} asked for"):
+            check_liger(all_but_one, DEFAULT_LIGER_KERNELS, "phi3")
+    nothing_known = {"present": {}, "active": {}}
+    with pytest.raises(RuntimeError, match="asked for"):
+        check_liger(nothing_known, DEFAULT_LIGER_KERNELS, "phi3")
 
 
 def test_compiling_liger_without_a_gpu_is_one_line(

@@ -17,7 +17,7 @@ from liger_benchmark.grid import ExperimentArguments
 from liger_benchmark.inputs import read_inputs_file
 from liger_benchmark.isolation import ChildFailed, summary
 from liger_benchmark.liger_support import liger_architectures
-from liger_benchmark.preflight import check_kernels
+from liger_benchmark.preflight import check_model
 from liger_benchmark.runs import COMPLETED, Run, read_run
 from liger_benchmark.sources import fetch_model
 from liger_benchmark.training import run_condition
@@ -126,7 +126,8 @@ def test_the_known_architectures_are_those_of_the_installed_liger_with_their_swi
     assert known.keys() == MODEL_TYPE_TO_APPLY_LIGER_FN.keys()
     for model_type, function in MODEL_TYPE_TO_APPLY_LIGER_FN.items():
         parameters = inspect.signature(function).parameters.values()
-        assert known[model_type] == {p.name for p in parameters if p.kind != p.VAR_KEYWORD}
+        switches = {p.name: p.default for p in parameters if isinstance(p.default, bool)}
+        assert known[model_type] == switches
     assert {"llama", "qwen3", "gemma3_text", "mistral", "phi3"} <= known.keys()
 
 
@@ -175,7 +176,7 @@ def test_it_is_found_before_anything_is_trained(
 
 
 def test_a_config_without_a_type_is_transformers_to_judge() -> None:
-    check_kernels([replace(TINY, use_liger=True)], {"vocab_size": 512})
+    check_model([replace(TINY, use_liger=True)], {"vocab_size": 512})
 
 
 def test_ligers_own_classes_are_counted_under_the_names_they_have(

@@ -8,6 +8,7 @@ command is typed.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -49,6 +50,7 @@ LR_SCHEDULERS = (
     "constant_with_warmup",
     "inverse_sqrt",
 )
+LONGEST_SLUG = 160
 STRATEGIES = ("no", "steps", "epoch")
 TRACKERS = ("none", "wandb")
 LOSSES = ("nll", "chunked_nll")
@@ -185,4 +187,9 @@ class TrainingArguments:
     @property
     def slug(self) -> str:
         """The condition's name as a folder: letters, digits, dots and dashes, nothing else."""
-        return re.sub(r"[^A-Za-z0-9.]+", "-", self.condition).strip("-.").lower()
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", self.condition).strip("-.").lower()
+        if len(slug) <= LONGEST_SLUG:
+            return slug
+        # A folder's name has 255 characters at most, some of them for what is told of the run.
+        digest = hashlib.sha256(self.condition.encode()).hexdigest()[:8]
+        return f"{slug[: LONGEST_SLUG - 9]}-{digest}"

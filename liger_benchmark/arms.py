@@ -43,13 +43,17 @@ def arms_in(runs: Iterable[Run]) -> list[str]:
 
 
 def choose_baseline(arms: Sequence[str], wanted: str | None = None) -> str:
-    """The arm that the others are compared with: the one wanted, else vanilla, else the first.
+    """The arm that the others are compared with: the one wanted, else the first of the plainest.
+
+    That is vanilla; or, where axes without their default leave no arm of that name, the first
+    without Liger; or the first.
 
     Raises:
         UnknownBaseline: if no arm has the name that is wanted.
     """
     if wanted is None:
-        return VANILLA if VANILLA in arms else arms[0]
+        without_liger = [arm for arm in arms if arm.split(" + ")[0] == VANILLA]
+        return VANILLA if VANILLA in arms else [*without_liger, *arms][0]
     if wanted not in arms:
         raise UnknownBaseline(
             f"no arm is called {show(wanted)}{did_you_mean(wanted, arms)}; "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,8 @@ class ExperimentArguments:
     """The axes of the grid: every combination of the listed values is a condition.
 
     `arms` names those of the combinations that are to be run, all by default; `baseline` the one
-    that the others are compared with: vanilla if it is there, else the first.
+    that the others are compared with: vanilla if it is there, else the first without
+    Liger, else the first.
 
     Raises:
         InvalidInput: if an axis is empty, names a value twice or holds one that cannot be run.
@@ -147,7 +148,8 @@ def _check_axis(key: str, name: str, values: Any) -> None:
         )
     for value in values:
         check_field(TrainingArguments, "experiment_args", name, value)
-    refuse_repeated(key, values)
+    # The order of a list within an axis, of kernels, means nothing.
+    refuse_repeated(key, [sorted(v) if isinstance(v, list) else v for v in values])
 
 
 def expand_grid(
@@ -168,7 +170,7 @@ def expand_grid(
     """
     if isinstance(n_runs, bool) or not isinstance(n_runs, int) or n_runs < 1:
         raise InvalidInput(f"n_runs: {show(n_runs)} must be 1 or more")
-    arms = arms_of(experiment_args)
+    arms = arms_of(experiment_args, training_args.liger_kernels)
     sizes = experiment_args.per_device_train_batch_size
     size = len(arms) * len(sizes) * n_runs
     if size > MAX_GRID:
@@ -186,7 +188,7 @@ def expand_grid(
                 f"experiment_args: the arm {show(name)} cannot be run ({reason}), "
                 "or name the arms to run in experiment_args.arms"
             ) from None
-    return [
+    grid = [
         dataclasses.replace(
             training_args,
             **{"run": run, BATCH_SIZE: batch_size, "arm_name": _unless_plain(name)} | settings,
@@ -195,10 +197,29 @@ def expand_grid(
             range(1, n_runs + 1), sizes, arms.items()
         )
     ]
+    _refuse_equal_folders(grid)
+    return grid
 
 
-def arms_of(experiment_args: ExperimentArguments) -> dict[str, dict[str, Any]]:
+def _refuse_equal_folders(grid: Sequence[TrainingArguments]) -> None:
+    """Two conditions whose names differ in signs that no folder's name has would be one result."""
+    arms: dict[str, str] = {}
+    for arguments in grid:
+        other = arms.setdefault(arguments.slug, arguments.arm)
+        if other != arguments.arm:
+            raise InvalidInput(
+                f"experiment_args: the arms {show(other)} and {show(arguments.arm)} would be one "
+                "folder; choose values that differ in more than a sign, or run them apart"
+            )
+
+
+def arms_of(
+    experiment_args: ExperimentArguments, liger_kernels: Sequence[str] = DEFAULT_LIGER_KERNELS
+) -> dict[str, dict[str, Any]]:
     """The arms of the grid by name, each with its values on every axis but the batch size.
+
+    Args:
+        liger_kernels: those of all arms with Liger, unless they are an axis.
 
     Raises:
         InvalidInput: if there are too many, none is left, or a name is not one of theirs.
@@ -218,8 +239,9 @@ def arms_of(experiment_args: ExperimentArguments) -> dict[str, dict[str, Any]]:
         settings = dict(zip(axes, combination, strict=True))
         if not settings["use_liger"]:
             settings.pop("liger_kernels", None)
-        arms.setdefault(_arm_name(settings, varying), settings)
+        arms.setdefault(_arm_name(settings, varying, liger_kernels), settings)
     if experiment_args.arms is not None:
+        refuse_repeated("experiment_args.arms", experiment_args.arms)
         for name in experiment_args.arms:
             _refuse_unknown_arm("arms", name, arms)
         arms = {name: arms[name] for name in arms if name in experiment_args.arms}
@@ -253,7 +275,7 @@ def describe_grid(grid: list[TrainingArguments]) -> str:
     )
 
 
-def _arm_name(settings: Mapping[str, Any], varying: list[str]) -> str:
+def _arm_name(settings: Mapping[str, Any], varying: list[str], liger_kernels: Sequence[str]) -> str:
     """A name from what varies: `Liger`, `vanilla + torch_compile`, `Liger (rope) + seed=7`.
 
     A value that is the field's default goes without saying.
@@ -261,7 +283,7 @@ def _arm_name(settings: Mapping[str, Any], varying: list[str]) -> str:
     defaults = TrainingArguments()
     base = VANILLA
     if settings["use_liger"]:
-        kernels = settings.get("liger_kernels", DEFAULT_LIGER_KERNELS)
+        kernels = settings.get("liger_kernels", liger_kernels)
         plain = sorted(kernels) == sorted(DEFAULT_LIGER_KERNELS)
         base = "Liger" if plain else f"Liger ({', '.join(kernels)})"
     return " + ".join([base, *_labels(settings, varying, defaults)])
@@ -281,7 +303,9 @@ def _labels(
         elif name in _TELLING:
             yield str(value)
         else:
-            yield f"{name}={value if isinstance(value, str) else format(value, '.6g')}"
+            # As short as it can be and still be told from every other value.
+            short = format(value, ".6g") if isinstance(value, float) else str(value)
+            yield f"{name}={short if short == str(value) or float(short) == value else value}"
 
 
 def _unless_plain(name: str) -> str:

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from liger_benchmark import report_courses, report_record, report_results
 from liger_benchmark.analysis import (
     Analysis,
@@ -20,11 +22,14 @@ from liger_benchmark.analysis import (
     analyse,
     read_experiment,
 )
+from liger_benchmark.arms import arms_in
 from liger_benchmark.report_html import escape
+from liger_benchmark.report_inputs import inputs_yaml
 from liger_benchmark.report_style import SCRIPT, STYLE
-from liger_benchmark.runs import UnreadableRun
+from liger_benchmark.runs import Run, UnreadableRun
 
 PAGE_NAME = "report.html"
+INPUTS_NAME = "inputs.yaml"
 
 _SECTIONS = {
     "Benchmarking Results": report_results.results,
@@ -59,10 +64,15 @@ def page(analysis: Analysis) -> str:
 
 
 def write(analysis: Analysis, folder: str | Path) -> Path:
-    """Write the page as `report.html` into `folder`, which is made if need be; its path."""
+    """Write the page as `report.html` into `folder`, which is made if need be; its path.
+
+    The inputs file that repeats the grid lies beside it, and says what the baseline was.
+    """
     path = Path(folder) / PAGE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(analysis), encoding="utf-8")
+    inputs = inputs_yaml(analysis.runs, analysis.baseline)
+    (path.parent / INPUTS_NAME).write_text(inputs, encoding="utf-8")
     return path
 
 
@@ -79,11 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--baseline",
         metavar="NAME",
-        help="the arm to compare the others with; default: vanilla, else the first",
+        help="the arm to compare the others with; default: that of the grid, else vanilla",
     )
     options = parser.parse_args(arguments)
     try:
-        analysis = analyse(read_experiment(options.folders), options.baseline)
+        runs = read_experiment(options.folders)
+        analysis = analyse(runs, options.baseline or _baseline_in(options.folders[0], runs))
         output = options.output or options.folders[0] / PAGE_NAME
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(page(analysis), encoding="utf-8")
@@ -92,6 +103,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(output)
     return 0
+
+
+def _baseline_in(folder: Path, runs: Sequence[Run]) -> str | None:
+    """The baseline that the inputs file in the folder names, if it is an arm of the runs."""
+    try:
+        inputs = yaml.safe_load((folder / INPUTS_NAME).read_text(encoding="utf-8"))
+        baseline = inputs["experiment_args"]["baseline"]
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError):
+        return None
+    return baseline if baseline in arms_in(runs) else None
 
 
 def _sections(analysis: Analysis) -> dict[str, str]:

@@ -24,7 +24,7 @@ def inputs_yaml(runs: Sequence[Run], baseline: str | None = None) -> str:
     experiment: dict[str, Any] = dict(axes)
     # Names are not taken from the runs: a part of a grid may call its arms after other axes.
     names = _names(runs, axes)
-    possible = list(_arms(axes))
+    possible = list(_arms(runs, axes))
     arms = [arm for arm in possible if arm in names.values()]
     if arms != possible:
         experiment["arms"] = arms
@@ -63,8 +63,8 @@ def _axes(runs: Sequence[Run]) -> dict[str, list[Any]]:
     return axes
 
 
-def _arms(axes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return arms_of(ExperimentArguments(**axes))
+def _arms(runs: Sequence[Run], axes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return arms_of(ExperimentArguments(**axes), _plainest(runs).liger_kernels)
 
 
 def _names(runs: Sequence[Run], axes: Mapping[str, Any]) -> dict[str, str]:
@@ -73,7 +73,7 @@ def _names(runs: Sequence[Run], axes: Mapping[str, Any]) -> dict[str, str]:
     return {
         arm: name
         for arm, args in of_arm.items()
-        for name, settings in _arms(axes).items()
+        for name, settings in _arms(runs, axes).items()
         if all(value_on(axis, args) == comparable(value) for axis, value in settings.items())
     }
 

@@ -9,7 +9,7 @@ import pytest
 from test_analysis import row
 
 from liger_benchmark.analysis import UnknownBaseline, analyse
-from liger_benchmark.arms import SAME_MATHS, natural_order
+from liger_benchmark.arms import SAME_MATHS, choose_baseline, natural_order
 from liger_benchmark.grid import AXES
 
 
@@ -42,6 +42,12 @@ def test_a_reader_picks_the_baseline_by_name() -> None:
 
 def test_without_vanilla_the_first_arm_is_the_baseline() -> None:
     assert analyse(grids.no_vanilla()).baseline == "Liger + max_seq_length=512"
+
+
+def test_without_vanilla_the_baseline_is_the_first_arm_without_liger() -> None:
+    arms = ["Liger + seed=1", "vanilla + seed=1", "vanilla + seed=2"]
+    assert choose_baseline(arms) == "vanilla + seed=1"
+    assert choose_baseline(["Liger + seed=1"]) == "Liger + seed=1"
 
 
 def test_an_unknown_baseline_is_refused_in_a_line_that_lists_the_arms() -> None:

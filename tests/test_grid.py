@@ -117,6 +117,11 @@ MISTAKES: list[tuple[dict[str, object], list[str]]] = [
     ({"arms": ["Liger"], "baseline": "vanilla"}, ["baseline", "no arm of this grid"]),
     ({"arms": ["liger"]}, ["experiment_args.arms", '"liger"', "its arms are"]),
     ({"arms": []}, ["experiment_args.arms", "empty"]),
+    ({"arms": ["Liger", "Liger"]}, ["experiment_args.arms", "Liger", "twice"]),
+    (
+        {"liger_kernels": [["rope", "rms_norm"], ["rms_norm", "rope"]]},
+        ["experiment_args.liger_kernels", "twice"],
+    ),
     (
         {"use_liger": [True, False], "loss_type": ["nll", "chunked_nll"]},
         ['the arm "Liger + chunked_nll" cannot be run', "both replace the loss", "arms"],
@@ -186,6 +191,39 @@ def test_a_slip_in_the_file_is_one_line(tmp_path: Path, text: str, expected: lis
 def test_the_examples_are_accepted(path: Path) -> None:
     inputs = read_inputs_file(path)
     assert inputs.grid
+
+
+def test_no_value_is_lost_to_a_short_name() -> None:
+    for axis, values in {
+        "seed": [20260101, 20260102, 1000000],
+        "learning_rate": [0.0010000001, 0.0010000002, 1e-7],
+        "weight_decay": [1e-6, 1.5, 2.0],
+    }.items():
+        grid = expand_grid(experiment(use_liger=[False], **{axis: values}), TrainingArguments(), 1)
+        assert [getattr(arguments, axis) for arguments in grid] == values
+        assert len({arguments.slug for arguments in grid}) == 3
+    assert "vanilla + seed=20260101" in names(use_liger=[False], seed=[20260101, 42])
+    assert "vanilla + learning_rate=0.001" in names(use_liger=[False], learning_rate=[1e-3, 2e-3])
+
+
+def test_arms_that_would_be_one_folder_are_refused() -> None:
+    axes = experiment(use_liger=[False], weight_decay=[1e-06, 1e06])
+    with pytest.raises(InvalidInput, match="would be one folder") as error:
+        expand_grid(axes, TrainingArguments(), 1)
+    assert "weight_decay=1e-06" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_kernels_that_are_in_no_axis_are_in_the_arms_name_all_the_same() -> None:
+    only_rope = TrainingArguments(liger_kernels=["rope"])
+    arms = {a.arm for a in expand_grid(experiment(use_liger=[True, False]), only_rope, 1)}
+    assert arms == {"Liger (rope)", "vanilla"}
+
+
+def test_a_long_name_is_cut_where_a_folders_name_would_be_too_long() -> None:
+    long = TrainingArguments(arm_name="vanilla + " + "x" * 250)
+    other = dataclasses.replace(long, arm_name="vanilla + " + "x" * 251)
+    assert len(long.slug) == len(other.slug) == 160
+    assert long.slug != other.slug
 
 
 def test_flytekits_json_of_an_experiment_is_read_back_as_it_was() -> None:

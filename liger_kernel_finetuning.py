@@ -43,7 +43,16 @@ from image_spec import (
     WANDB_PROJECT,
     image,
 )
-from liger_benchmark import environment, estimate, preflight, report, sources, store, terminal
+from liger_benchmark import (
+    dataset,
+    environment,
+    estimate,
+    preflight,
+    report,
+    sources,
+    store,
+    terminal,
+)
 from liger_benchmark.analysis import analyse, read_experiment
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.folders import only_one_at_once
@@ -217,7 +226,7 @@ def run_cached_training_benchmark(
     """
     progress.begin(len(training_args_list))
     tracking.note_grid(training_args_list)
-    check_and_announce(training_args_list, model_cache_dir)
+    check_and_announce(training_args_list, dataset_cache_dir, model_cache_dir)
     partial_train_model = partial(
         train_model,
         dataset_cache_dir=dataset_cache_dir,
@@ -295,13 +304,19 @@ def storage() -> Path:
     return BUILD if is_local() else Path(current_context().working_directory)
 
 
-def check_and_announce(grid: list[TrainingArguments], model_cache_dir: FlyteDirectory) -> None:
-    """Of a model that had to be downloaded: refuse what Liger lacks, and say how long it will take.
+def check_and_announce(
+    grid: list[TrainingArguments],
+    dataset_cache_dir: FlyteDirectory,
+    model_cache_dir: FlyteDirectory,
+) -> None:
+    """What could not be told before the downloads: what the model lacks, and how long it will take.
 
-    What is at hand was checked, and its hours told, before anything started.
+    On a cluster the rows are left to the training tasks: this one has no room for them.
     """
+    if is_local():
+        dataset.check_rows(Path(dataset_cache_dir.download()), grid)
     config = estimate.config_in(Path(model_cache_dir.download())) or {}
-    preflight.check_kernels(grid, config)
+    preflight.check_model(grid, config)
     if estimate.config_at_hand(grid[0].model_name) is None:
         gpu = environment.visible_gpu() if is_local() else GPU_KIND
         print(estimate.expected(grid, config, gpu), flush=True)

@@ -52,7 +52,8 @@ def active_parts(run: Run) -> int | None:
 
 
 def _about_device(runs: Sequence[Run], device: Device) -> Iterator[str]:
-    if any(run.record.get("environment", {}).get("triton_interpreter") for run in runs):
+    interpreted = any(run.record.get("environment", {}).get("triton_interpreter") for run in runs)
+    if interpreted and any(run.training_args.use_liger for run in runs):
         yield (
             "Liger's kernels ran in Triton's interpreter on a CPU: timings and memory mean "
             "nothing. What such a run can show is whether the arms' losses agree."

@@ -7,12 +7,14 @@ taken on the answer only. Only as many rows as the steps will use are tokenised.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from liger_benchmark.arguments import InvalidInput, TrainingArguments
 from liger_benchmark.checks import one_line
 from liger_benchmark.dataset_forms import encode, usable_rows
+from liger_benchmark.sources import has_tokenizer
 
 if TYPE_CHECKING:
     import datasets
@@ -32,6 +34,8 @@ def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
+    if not has_tokenizer(model_folder):
+        raise no_tokenizer(model_folder.name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -42,6 +46,26 @@ def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def no_tokenizer(model: str) -> InvalidInput:
+    """What is said of a model that comes without a tokenizer."""
+    return InvalidInput(
+        f"training_args.model_name: {model!r} holds no tokenizer; add the model's tokenizer.json"
+    )
+
+
+def check_rows(dataset_folder: Path, grid: Sequence[TrainingArguments]) -> None:
+    """Refuse a dataset that is not in the form of `dataset_format`, once and not in each run.
+
+    Raises:
+        InvalidInput: if the rows are not in that form, or too few hold an answer.
+    """
+    import datasets
+
+    rows = datasets.load_from_disk(str(dataset_folder), keep_in_memory=True)
+    for dataset_format in dict.fromkeys(arguments.dataset_format for arguments in grid):
+        usable_rows(rows, dataset_format, grid[0].dataset_name)
 
 
 def prepare_datasets(
@@ -80,7 +104,12 @@ def prepare_datasets(
 def tokenize(
     rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, arguments: TrainingArguments
 ) -> datasets.Dataset:
-    """Turn rows into `input_ids` and `labels`, cut from the left."""
+    """Turn rows into `input_ids` and `labels`, cut from the left.
+
+    Raises:
+        InvalidInput: if the rows do not fit `dataset_format`, or the cut leaves no token of an
+            answer with one before it to predict it from.
+    """
     import datasets
 
     encoded = encode(rows, tokenizer, arguments.dataset_format, arguments.dataset_name)
@@ -92,6 +121,11 @@ def tokenize(
         ]
         input_ids.append(ids[keep])
         labels.append(marked[keep])
+    if all(token == IGNORED for row in labels for token in row[1:]):
+        raise InvalidInput(
+            f"training_args.max_seq_length: {arguments.max_seq_length} leaves no token of an "
+            "answer to learn; allow more"
+        )
     return datasets.Dataset.from_dict({"input_ids": input_ids, "labels": labels})
 
 

@@ -38,8 +38,9 @@ def n_parameters(config: Mapping[str, Any]) -> int | None:
         attention = 2 * hidden * head_size * (heads + kv_heads)
         layer = attention + 3 * hidden * config["intermediate_size"]
         embeddings = hidden * vocabulary * (1 if config.get("tie_word_embeddings") else 2)
-        return int(config["num_hidden_layers"] * layer + embeddings)
-    except (KeyError, TypeError):
+        # Through a float, in which a size that is no model's overflows.
+        return int(float(config["num_hidden_layers"] * layer + embeddings))
+    except (LookupError, TypeError, ValueError, ArithmeticError):
         return None
 
 

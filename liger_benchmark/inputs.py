@@ -72,7 +72,11 @@ def read_inputs_file(path: str | Path) -> ExperimentInputs:
         _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), set())
     except InvalidInput as error:
         raise InvalidInput(f"{name}: {error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    # PyYAML itself stumbles over tags on values that they do not fit, such as `!!int ""`.
+    except (
+        *(yaml.YAMLError, ValueError, RecursionError),
+        *(LookupError, AttributeError, TypeError),
+    ) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"

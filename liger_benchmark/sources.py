@@ -21,7 +21,12 @@ from liger_benchmark.hub import Kind
 from liger_benchmark.hub import SourceUnavailable as SourceUnavailable  # raised from here
 
 SOURCE_FILE = "source.json"
-WEIGHT_PATTERNS = ("model*.safetensors", "pytorch_model*.bin")
+# An index without its shards is not "no weights": loading it has to fail.
+WEIGHT_PATTERNS = (
+    *("model*.safetensors", "pytorch_model*.bin"),
+    *("model*.safetensors.index.json", "pytorch_model*.bin.index.json"),
+)
+TOKENIZER_PATTERNS = ("tokenizer*", "vocab*", "*.model", "merges.txt")
 # Bytes, from which on a file is told from another by its size and time.
 LARGE = 2**25
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
@@ -131,6 +136,11 @@ def has_weights(model_folder: Path) -> bool:
     return any(any(model_folder.glob(pattern)) for pattern in WEIGHT_PATTERNS)
 
 
+def has_tokenizer(model_folder: Path) -> bool:
+    """Whether a model's folder holds a tokenizer; without, transformers makes up an empty one."""
+    return any(any(model_folder.glob(pattern)) for pattern in TOKENIZER_PATTERNS)
+
+
 def fingerprint(folder: Path) -> str:
     """A hash of a source's files: the whole content of small ones, size and time of large ones."""
     digest = hashlib.sha256()
@@ -164,12 +174,15 @@ def _load_folder(folder: Path, name: str) -> Any:
     key = f"training_args.dataset_name: {name!r}"
     is_saved = any((folder / f).is_file() for f in ("dataset_info.json", "dataset_dict.json"))
     load = datasets.load_from_disk if is_saved else datasets.load_dataset
-    unreadable = (datasets.exceptions.DatasetsError, pyarrow.ArrowException, OSError, ValueError)
+    unreadable = (
+        *(datasets.exceptions.DatasetsError, pyarrow.ArrowException, OSError, ValueError),
+        StopIteration,  # how `datasets` says that a file is empty
+    )
     try:
         rows = load(str(folder))
     except unreadable as error:
         # Where reading a file failed, `datasets` says so and the cause says why.
-        reason = " ".join(str(error.__cause__ or error).split())[:300]
+        reason = " ".join(str(error.__cause__ or error).split())[:300] or "a file is empty"
         raise InvalidInput(
             f"{key} cannot be read as a dataset: {reason}; give a folder with JSON lines, Parquet "
             "or CSV files, or one saved by `datasets`"

@@ -29,6 +29,7 @@ from liger_benchmark.model import (
     check_liger,
     describe_weights,
     load_model,
+    loss_in_use,
 )
 from liger_benchmark.runs import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources import provenance
@@ -149,7 +150,11 @@ def train(
                 attn_implementation=arguments.attn_implementation,
             )
             parts = active_liger_parts(model)
-            check_liger(parts, arguments.liger_kernels if arguments.use_liger else ())
+            check_liger(
+                parts,
+                arguments.liger_kernels if arguments.use_liger else (),
+                model.config.model_type,
+            )
             _check_vocabulary(model, tokenizer)
             record["liger"] = {**parts["active"], "parts": parts["present"]}
             record["weights"] = describe_weights(model, model_folder, arguments.model_name)
@@ -157,6 +162,12 @@ def train(
             trainer = build_trainer(
                 arguments, model, tokenizer, train_rows, eval_rows, output_folder, callback
             )
+            record["loss"] = loss_in_use(model)
+            if record["loss"] != arguments.loss_type:
+                raise RuntimeError(
+                    f"loss_type: {arguments.loss_type} was asked for, and the live model computes "
+                    f"{record['loss']}"
+                )
             for other in callbacks:
                 trainer.add_callback(other)
         with phases("training"):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from liger_benchmark.arguments import TrainingArguments
 
 Send = Callable[[Any], None]
 
@@ -68,3 +71,27 @@ def without_ligers_losses(send: Send) -> list[str]:
         for name in losses
         if hasattr(module, name) and not hasattr(getattr(module, name), "_torchdynamo_disable")
     ]
+
+
+def prepared_until_the_model_is_loaded(
+    send: Send, arguments: TrainingArguments, dataset: Path, model: Path, output: Path
+) -> list[bool]:
+    """Begin to train; with what `compilation.prepare` was called by the time of loading."""
+    from liger_benchmark import training
+
+    calls: list[bool] = []
+
+    class Loading(Exception):
+        pass
+
+    def load(*args: Any, **kwargs: Any) -> None:
+        raise Loading
+
+    training.compilation.prepare = calls.append  # type: ignore[assignment]
+    training.load_model = load  # type: ignore[assignment]
+    training.liger_on_cpu.check_without_gpu = lambda arguments: None
+    try:
+        training.train(send, arguments, dataset, model, output)
+    except Loading:
+        return calls
+    raise AssertionError("the model was not loaded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,11 @@ MISTAKES = [
     ("training_args: {seed: 2026-11-24}", ["training_args.seed", "whole number"]),
     ("training_args: {seed: !!binary aGk=}", ["training_args.seed", "whole number"]),
     ("n_runs: 1\n---\nn_runs: 2", ["another document", "line 2"]),
+    ('n_runs: !!int ""', ["inputs.yaml"]),
+    ('training_args: {bf16: !!bool "x"}', ["inputs.yaml"]),
+    ('training_args: {!!bool "x": 1}', ["inputs.yaml"]),
+    ('training_args: {learning_rate: !!float ""}', ["inputs.yaml"]),
+    ('training_args: {seed: !!timestamp "x"}', ["inputs.yaml"]),
     (f"n_runs: {'9' * 5000}", ["not YAML"]),
     (f"experiment_args: {{seed: {list(range(MAX_GRID + 1))}}}", ["experiment_args.seed", "10001"]),
     ("\tn_runs: 3", ["line 1"]),
@@ -211,6 +217,19 @@ def test_any_text_is_accepted_or_refused_in_one_line(text: str) -> None:
             read_inputs_file(path)
         except InvalidInput as error:
             assert "\n" not in str(error)
+
+
+TYPES = ("int", "float", "bool", "null", "str", "timestamp", "binary", "seq", "map", "set")
+TAGS = ["", *(f"!!{name} " for name in TYPES)]
+
+
+@given(st.sampled_from(TAGS), st.text(max_size=6), st.sampled_from(["n_runs: ", "? "]))
+def test_any_tag_on_any_text_is_accepted_or_refused_in_one_line(
+    tag: str, text: str, before: str
+) -> None:
+    test_any_text_is_accepted_or_refused_in_one_line.hypothesis.inner_test(  # type: ignore[attr-defined]
+        f"{before}{tag}{json.dumps(text)}"
+    )
 
 
 VALUES = st.recursive(

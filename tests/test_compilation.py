@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from isolated_compilation import compile_what_attention_is_made_of, without_ligers_losses
+from conftest import TINY
+from isolated_compilation import (
+    compile_what_attention_is_made_of,
+    prepared_until_the_model_is_loaded,
+    without_ligers_losses,
+)
 
 from liger_benchmark.environment import visible_gpu
 from liger_benchmark.isolation import run_isolated
@@ -16,13 +22,34 @@ def nothing(message: object) -> None:
 
 
 def test_a_second_process_finds_no_garbage_in_the_cache(tmp_path: Path) -> None:
-    """With AOTAutograd's cache on, such processes crash or fail, not always: PyTorch's issue 185630."""
+    """With AOTAutograd's cache on, such processes often crash or fail: PyTorch's issue 185630."""
     for _ in range(2):
         found, _ = run_isolated(
             compile_what_attention_is_made_of, str(tmp_path), on_message=nothing
         )
         assert found["difference"] < 1e-5
         assert found["cached"] is False
+
+
+@pytest.mark.parametrize(
+    ("torch_compile", "use_liger", "prepared"),
+    [(False, False, []), (True, False, [False]), (True, True, [True])],
+)
+def test_a_compiled_condition_is_prepared_for_before_its_model_is_loaded(
+    torch_compile: bool,
+    use_liger: bool,
+    prepared: list[bool],
+    dataset_folder: Path,
+    model_folder: Path,
+    tmp_path: Path,
+) -> None:
+    arguments = replace(TINY, torch_compile=torch_compile, use_liger=use_liger)
+    calls, _ = run_isolated(
+        prepared_until_the_model_is_loaded,
+        *(arguments, dataset_folder, model_folder, tmp_path),
+        on_message=nothing,
+    )
+    assert calls == prepared
 
 
 @pytest.mark.skipif(visible_gpu() is not None, reason="triton is set up for a CPU here")

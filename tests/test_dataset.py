@@ -52,6 +52,19 @@ def test_a_long_text_is_cut_from_the_left_so_that_the_response_survives(
     assert len(row["labels"]) == len(row["input_ids"])
 
 
+def test_a_length_that_leaves_nothing_to_learn_is_an_error(model_folder: Path) -> None:
+    tokenizer = load_tokenizer(model_folder)
+    rows = datasets.Dataset.from_list([alpaca("The end.")])
+    with pytest.raises(InvalidInput, match="max_seq_length: 1 leaves no token of an answer"):
+        tokenize(rows, tokenizer, replace(TINY, max_seq_length=1))
+
+
+def test_a_model_without_a_tokenizer_is_an_error(tmp_path: Path, model_folder: Path) -> None:
+    (tmp_path / "config.json").write_bytes((model_folder / "config.json").read_bytes())
+    with pytest.raises(InvalidInput, match="holds no tokenizer"):
+        load_tokenizer(tmp_path)
+
+
 def test_there_are_exactly_as_many_rows_as_the_steps_use(
     dataset_folder: Path, model_folder: Path
 ) -> None:

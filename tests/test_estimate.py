@@ -42,6 +42,20 @@ def test_the_blogs_grid_is_a_matter_of_minutes_on_an_h100() -> None:
     assert on_flyte > hours
 
 
+def test_what_makes_a_run_longer_makes_the_estimate_longer() -> None:
+    def hours(**settings: object) -> float:
+        grid = expand_grid(ExperimentArguments(), TrainingArguments(**settings), 1)  # type: ignore[arg-type]
+        known = estimate.gpu_hours(grid, PHI3_PARAMETERS, "NVIDIA H100 80GB HBM3")
+        assert known is not None
+        return known
+
+    steps = hours() - len(GRID) / 3 * estimate.SECONDS_A_RUN / 3600
+    assert hours(gradient_accumulation_steps=3) - hours() == pytest.approx(2 * steps)
+    assert hours(bf16=False) - hours() == pytest.approx(7 * steps)
+    compiling = len(GRID) / 3 * 40 / 3600
+    assert hours(torch_compile=True) - hours() == pytest.approx(compiling)
+
+
 def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     assert "about" in estimate.expected(GRID, PHI3_MINI, "NVIDIA H100 80GB HBM3")
     for config, gpu in ((PHI3_MINI, "Acme 9000"), ({"model_type": "mamba"}, "NVIDIA H100")):

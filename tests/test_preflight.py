@@ -97,7 +97,41 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(MODELS["phi3-tiny"]))
+    (folder / "tokenizer.json").write_text("{}")
     return folder
+
+
+def test_a_model_without_a_tokenizer_is_refused(prepare: Prepare, folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    message = prepare(f"training_args: {{model_name: '{folder}'}}", gpu=GPU)
+    assert message.startswith("training_args.model_name: ") and "holds no tokenizer" in message
+
+
+@pytest.mark.parametrize("text", ['{"model_type": "lla', "[]", '{"model_type": ["llama"]}'])
+def test_a_config_that_is_none_is_refused(prepare: Prepare, folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text)
+    message = prepare(f"training_args: {{model_name: '{folder}'}}", gpu=GPU)
+    assert message.startswith("training_args.model_name: ") and "config.json" in message
+
+
+def test_sizes_that_make_no_sense_cost_the_estimate_alone(prepare: Prepare, folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps(MODELS["phi3-tiny"] | {"hidden_size": 10**400}))
+    assert prepare(f"training_args: {{model_name: '{folder}'}}", gpu=GPU) == ""
+    config = MODELS["phi3-tiny"] | {"num_attention_heads": 0, "head_dim": None}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert prepare(f"training_args: {{model_name: '{folder}'}}", gpu=GPU) == ""
+
+
+def test_an_attention_that_the_model_lacks_is_refused(prepare: Prepare, folder: Path) -> None:
+    text = f"training_args: {{model_name: '{folder}'}}"
+    (folder / "config.json").write_text(json.dumps({"model_type": "gemma2"}))
+    assert prepare(text, gpu=GPU) == (
+        "training_args.attn_implementation: transformers has no sdpa for 'gemma2'; set eager"
+    )
+    assert prepare(text.replace("}", ", attn_implementation: eager}"), gpu=GPU) == ""
+    for known in ("gemma3_text", "llama", "qwen3", "mistral", "phi3"):
+        (folder / "config.json").write_text(json.dumps({"model_type": known}))
+        assert prepare(text, gpu=GPU) == ""
 
 
 def test_a_folder_of_this_machine_is_no_clusters(prepare: Prepare, folder: Path) -> None:

@@ -121,6 +121,21 @@ def test_a_model_folder_stays_where_it_is(tmp_path: Path) -> None:
     }
 
 
+def test_an_index_whose_shards_are_missing_is_not_a_model_without_weights(tmp_path: Path) -> None:
+    """It would be initialised at random without a word."""
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    assert sources.has_weights(tmp_path)
+
+
+@pytest.mark.usefixtures("datasets_cache")
+def test_an_empty_file_of_rows_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "rows.jsonl").write_text("")
+    with pytest.raises(InvalidInput, match="cannot be read as a dataset") as error:
+        sources.fetch_dataset(str(tmp_path / "mine"), tmp_path / "dataset")
+    assert "\n" not in str(error.value)
+
+
 def test_a_model_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"^training_args.model_name: .* holds no config.json"):
         fetch_model(str(tmp_path), tmp_path / "fetched")

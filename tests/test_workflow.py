@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,46 @@ def test_the_page_of_a_run_is_the_page_that_the_command_rebuilds(
     rebuilt = tmp_path / "rebuilt.html"
     report.main([str(page.parent), "--output", str(rebuilt)])
     assert rebuilt.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+
+
+def test_the_page_is_rebuilt_with_the_baseline_that_was_chosen(build_folder: Path) -> None:
+    grid = ExperimentArguments(
+        use_liger=[False],
+        per_device_train_batch_size=[1],
+        optim=["sgd", "adamw_torch"],
+        baseline="vanilla + adamw_torch",
+    )
+    run_experiment(TINY, grid)
+    [page] = build_folder.glob("results/*/report.html")
+    before = page.read_text(encoding="utf-8")
+    assert report.main([str(page.parent)]) == 0
+    assert page.read_text(encoding="utf-8") == before
+    assert read_inputs_file(page.parent / "inputs.yaml").experiment_args.baseline == grid.baseline
+
+
+def test_rows_of_another_form_are_found_before_any_run_begins(
+    build_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Exception, match='dataset_format: "text" would fit'):
+        run_experiment(replace(TINY, dataset_format="messages"))
+    assert "bs=" not in capsys.readouterr().out
+
+
+def test_two_experiments_take_turns_in_the_folder_of_their_report(
+    build_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked: list[Path] = []
+
+    @contextlib.contextmanager
+    def lock(folder: Path) -> Iterator[None]:
+        assert not folder.exists()
+        yield
+        assert (folder / "report.html").is_file()
+        locked.append(folder)
+
+    monkeypatch.setattr(workflow, "only_one_at_once", lock)
+    run_experiment(TINY, ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1]))
+    assert locked == [*build_folder.glob("results/*")]
 
 
 def test_out_of_memory_is_a_result_with_the_history_so_far(

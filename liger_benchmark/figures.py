@@ -117,7 +117,9 @@ def _curves(
             panels[0].yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
         panels[0].xaxis.get_major_locator().set_params(integer=True)
         figure.supxlabel("step", fontsize=FONT_SIZE, color=TEXT)
-        figure.supylabel(axis_label, fontsize=FONT_SIZE, color=TEXT)
+        # At each row's own panel: in the middle of the figure it would run into a long legend.
+        for first_of_row in grid[:, 0]:
+            first_of_row.set_ylabel(axis_label, fontsize=FONT_SIZE, color=TEXT)
         arm_legend(figure, arms, line_handles(arms))
         return svg(name)
 

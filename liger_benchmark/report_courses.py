@@ -146,8 +146,10 @@ def _loss_finding(analysis: Analysis) -> str:
 
 
 def _overhead_sentence(analysis: Analysis) -> str:
-    overhead = analysis.runs_table["overhead_seconds"].median()
-    text = f"Outside its steps a run took {number(overhead, 1)} s in the median"
+    overhead = analysis.runs_table["overhead_seconds"]
+    later_runs = ~pd.Series([begins_a_sitting(run) for run in analysis.runs])
+    overhead = overhead[later_runs] if later_runs.any() else overhead
+    text = f"Outside its steps a run took {number(overhead.median(), 1)} s in the median"
     first, later = analysis.first_overhead_seconds, analysis.later_overhead_seconds
     if first is None or later is None:
         return f"{text}."

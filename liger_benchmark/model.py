@@ -116,7 +116,8 @@ def active_liger_parts(model: PreTrainedModel) -> dict[str, dict[str, int]]:
     Returns:
         `active` and `present`: for each of `PARTS` a count. A module counts as active if the
         function that its forward call resolves to is defined in Liger's package. `swiglu` counts
-        gated MLPs of any activation, and `rms_norm` those of queries and keys too.
+        gated MLPs of any activation, a layer's experts as one, and `rms_norm` those of queries and
+        keys too.
         `cross_entropy` is in it only where Liger's has taken the place of PyTorch's.
     """
     import torch
@@ -133,7 +134,7 @@ def active_liger_parts(model: PreTrainedModel) -> dict[str, dict[str, int]]:
         name = re.sub(r"For\w+$", "", type(module).__name__)
         if name.endswith("RMSNorm"):
             count("rms_norm", module.forward)
-        elif name.endswith("MLP"):
+        elif name.endswith(("MLP", "Experts")):
             count("swiglu", module.forward)
         elif name.endswith("Attention"):
             # Looked up where the attention's own code looks it up: in its module's namespace.

@@ -15,6 +15,7 @@ from liger_benchmark.runs import Run
 DENSE_BF16_TFLOPS = (
     (r"\bB200\b", 2250.0, "half of an eighth of HGX B200's 36 PFLOPS, Blackwell data sheet"),
     (r"\bGH200\b", 989.4, "half of 1,979, GH200 data sheet"),
+    (r"\bH200 NVL\b", 835.5, "half of 1,671, H200 data sheet"),
     (r"\bH200\b", 989.4, "half of 1,979, H200 data sheet"),
     (r"\bH100 PCIe\b", 756.0, "half of 1,513, H100 PCIe data sheet"),
     (r"\bH100 NVL\b", 835.5, "half of 1,671, H100 data sheet"),

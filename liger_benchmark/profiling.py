@@ -33,7 +33,10 @@ from liger_benchmark.training import train
 # Kernels by what they do, told by their names; the first that fits counts.
 KINDS = (
     ("matrix products", r"gemm|nvjet|cutlass|cublas|triton_tem_fused.*mm|splitk|xmma"),
-    ("attention", r"flash|fmha|attention|softmax_warp|triton_tem_fused"),
+    (
+        "attention",
+        r"flash|fmha|attention|softmax_warp|triton_tem_fused|cudnn::fusion|dot_do_o|convert_dq",
+    ),
     ("loss", r"cross_entropy|nll_loss|softmax|element_mul_kernel"),
     ("norm", r"rms_norm|layer_norm|RMSNorm"),
     ("rope", r"rope|rotary"),

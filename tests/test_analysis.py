@@ -185,6 +185,7 @@ def test_no_mfu_for_an_unknown_gpu_or_without_bf16() -> None:
         ("NVIDIA H100 80GB HBM3", 989.4),
         ("NVIDIA H100 PCIe", 756.0),
         ("NVIDIA H200", 989.4),
+        ("NVIDIA H200 NVL", 835.5),
         ("NVIDIA A100-SXM4-40GB", 312.0),
         ("NVIDIA A10G", 70.0),
         ("NVIDIA L4", 121.0),

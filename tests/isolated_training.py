@@ -102,13 +102,17 @@ def effective_configuration(
     training.train(rows.append, arguments, dataset_folder, model_folder, output_folder)
     trainer = built[0]
     model = trainer.model
+    dynamo = importlib.import_module("torch._dynamo.utils")
     return {
+        "checkpoints activations": model.is_gradient_checkpointing,
+        "compiled": dynamo.counters["frames"]["ok"] > 0,
         **{f"args.{key}": repr(value) for key, value in trainer.args.to_dict().items()},
         **{f"model.{key}": repr(value) for key, value in model.config.to_dict().items()},
         "args.optim": str(trainer.args.optim.value),
         "model.dtype": str(model.dtype).removeprefix("torch."),
         "attention": model.config._attn_implementation,
         "optimizer": repr(trainer.optimizer),
+        "optimizer class": type(trainer.optimizer.optimizer).__name__,
         "scheduler": repr(type(trainer.lr_scheduler)),
         "collator": repr(trainer.data_collator),
         "callbacks": [type(c).__name__ for c in trainer.callback_handler.callbacks],

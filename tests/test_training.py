@@ -134,6 +134,28 @@ def test_the_arms_differ_in_nothing_but_liger(
     assert found[False]["times that trl worked out entropy from logits"] == 0
 
 
+def test_what_an_arm_is_named_for_is_what_the_live_trainer_does(
+    dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    plain, other = (
+        run_isolated(
+            isolated_training.effective_configuration,
+            *(arguments, dataset_folder, model_folder, tmp_path),
+            on_message=lambda message: None,
+        )[0]
+        for arguments in (
+            TINY,
+            replace(TINY, torch_compile=True, gradient_checkpointing=True, optim="adamw_torch"),
+        )
+    )
+    for key, of_plain, of_other in (
+        ("checkpoints activations", False, True),
+        ("compiled", False, True),
+        ("optimizer class", "SGD", "AdamW"),
+    ):
+        assert (plain[key], other[key]) == (of_plain, of_other), key
+
+
 @pytest.mark.parametrize(
     ("stage", "phase", "step", "n_rows"),
     [

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INPUTS ?= smoke_inputs.yaml
+INPUTS ?= examples/smoke_inputs.yaml
 RUN := $(BIN)/pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file
 
 .PHONY: smoke run test lint types check clean
@@ -11,7 +11,7 @@ RUN := $(BIN)/pyflyte run liger_kernel_finetuning.py benchmarking_experiment --i
 
 # On the CPU also where there is a GPU: the smoke run is the same everywhere.
 smoke: $(VENV)/installed
-	CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 $(RUN) smoke_inputs.yaml
+	CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 $(RUN) examples/smoke_inputs.yaml
 
 run: $(VENV)/installed
 	$(RUN) $(INPUTS)

@@ -1,6 +1,7 @@
 """What does Liger Kernel do for the fine-tuning of your model? The blog's experiment on Flyte.
 
-    pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file smoke_inputs.yaml
+    pyflyte run liger_kernel_finetuning.py benchmarking_experiment \\
+        --inputs-file examples/smoke_inputs.yaml
     union run --remote liger_kernel_finetuning.py benchmarking_experiment \\
         --inputs-file phi3_inputs.yaml
 
@@ -26,8 +27,6 @@ from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 from flytekitplugins.wandb import wandb_init
 
-import command_line
-import tracking
 from image_spec import (
     ANALYSIS_LIMITS,
     DOWNLOAD_LIMITS,
@@ -43,23 +42,19 @@ from image_spec import (
     WANDB_PROJECT,
     image,
 )
-from liger_benchmark import (
-    dataset,
-    environment,
-    estimate,
-    preflight,
-    report,
-    sources,
-    store,
-    terminal,
-)
-from liger_benchmark.analysis import analyse, read_experiment
+from liger_benchmark import store
+from liger_benchmark.analysis.tables import analyse, read_experiment
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.folders import only_one_at_once
-from liger_benchmark.grid import ExperimentArguments, expand_grid
-from liger_benchmark.isolation import summary
-from liger_benchmark.progress import Progress, describe
-from liger_benchmark.runs import (
+from liger_benchmark.code_version import SOURCES_CODE, code_digest
+from liger_benchmark.experiment import estimate, preflight
+from liger_benchmark.experiment.grid import ExperimentArguments, expand_grid
+from liger_benchmark.files import only_one_at_once
+from liger_benchmark.flyte import command_line, tracking
+from liger_benchmark.flyte.credentials import MissingSecret
+from liger_benchmark.report import terminal
+from liger_benchmark.report.page import render_decks, write_page
+from liger_benchmark.report.progress import Progress, describe
+from liger_benchmark.run import (
     FAILED,
     HISTORY_FILE,
     RECORD_FILE,
@@ -68,15 +63,17 @@ from liger_benchmark.runs import (
     read_run,
     write_run,
 )
-from liger_benchmark.training import run_condition
-from missing_secret import MissingSecret
+from liger_benchmark.sources import fetch
+from liger_benchmark.training import dataset, environment
+from liger_benchmark.training.condition import run_condition
+from liger_benchmark.training.isolated_process import summary
 
 command_line.prepare(sys.argv)
 
 BUILD = Path(__file__).resolve().parent / "build"
 # A result is used again only for the same training code, pins, container and kind of GPU.
-DOWNLOAD_VERSION = f"{store.code_digest(store.DOWNLOAD_MODULES)}-{PINS_DIGEST}"
-TRAINING_VERSION = f"{store.code_digest()}-{PINS_DIGEST}-{MACHINE_DIGEST}-{GPU_KIND}"
+DOWNLOAD_VERSION = f"{code_digest(SOURCES_CODE)}-{PINS_DIGEST}"
+TRAINING_VERSION = f"{code_digest()}-{PINS_DIGEST}-{MACHINE_DIGEST}-{GPU_KIND}"
 
 # Without `union` installed, flytekit takes no secret that has no group.
 GROUP = SECRET_GROUP or ("liger-benchmark" if get_plugin().secret_requires_group() else None)
@@ -114,8 +111,8 @@ class TrainingResult:
 def download_dataset(dataset_name: str) -> FlyteDirectory:
     """Fetch the dataset's training split: from the Hub, a folder, or `builtin:instructions`."""
     with_hub_token()
-    folder = storage() / "sources" / "dataset" / sources.folder_name(dataset_name)
-    return FlyteDirectory(str(sources.fetch_dataset(dataset_name, folder)))
+    folder = storage() / "sources" / "dataset" / fetch.folder_name(dataset_name)
+    return FlyteDirectory(str(fetch.fetch_dataset(dataset_name, folder)))
 
 
 @task(
@@ -129,8 +126,8 @@ def download_dataset(dataset_name: str) -> FlyteDirectory:
 def download_model(model_name: str) -> FlyteDirectory:
     """Fetch the model: from the Hub, a folder, or `builtin:phi3-mini` (an architecture)."""
     with_hub_token()
-    folder = storage() / "sources" / "model" / sources.folder_name(model_name)
-    return FlyteDirectory(str(sources.fetch_model(model_name, folder)))
+    folder = storage() / "sources" / "model" / fetch.folder_name(model_name)
+    return FlyteDirectory(str(fetch.fetch_model(model_name, folder)))
 
 
 class track_with_wandb(wandb_init):
@@ -259,8 +256,8 @@ def analyze_results(
         for training_args, result in zip(training_args_list, results, strict=True):
             collect(training_args, result, folder / "runs" / training_args.slug)
         analysis = analyse(read_experiment([folder]), baseline)
-        page = report.write(analysis, folder)
-    for name, html in report.decks(analysis).items():
+        page = write_page(analysis, folder)
+    for name, html in render_decks(analysis).items():
         Deck(name, html)
     if is_local():
         # Last of all, below what flytekit itself prints at the end of a run.

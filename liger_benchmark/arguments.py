@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from liger_benchmark.builtin import DATASETS, MODELS
-from liger_benchmark.checks import (
+from liger_benchmark.catalog import DATASETS, MODELS
+from liger_benchmark.validation import (
     Check,
     InvalidInput,
     at_least,
@@ -61,6 +61,9 @@ DATASET_FORMATS = ("text", "prompt_completion", "messages")
 LOSS_KERNELS = ("fused_linear_cross_entropy", "cross_entropy")
 LIGER_KERNELS = ("rope", "rms_norm", "swiglu", *LOSS_KERNELS)
 DEFAULT_LIGER_KERNELS = LIGER_KERNELS[:4]
+# The two arms that the blog compares, and the field that results are plotted against.
+LIGER, VANILLA = "Liger", "vanilla"
+BATCH_SIZE = "per_device_train_batch_size"
 
 
 def _source(builtin_names: Iterable[str]) -> Check:
@@ -169,7 +172,7 @@ class TrainingArguments:
     @property
     def arm(self) -> str:
         """The name of the condition's arm: what its bars, curves and rows are labelled with."""
-        return self.arm_name or ("Liger" if self.use_liger else "vanilla")
+        return self.arm_name or (LIGER if self.use_liger else VANILLA)
 
     @property
     def short_model_name(self) -> str:

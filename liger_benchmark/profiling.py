@@ -21,14 +21,14 @@ from typing import Any
 
 import pandas as pd
 
-from liger_benchmark import environment
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.checks import InvalidInput, did_you_mean, show
-from liger_benchmark.inputs import read_inputs_file
-from liger_benchmark.isolation import ChildFailed, run_isolated
-from liger_benchmark.isolation import summary as summary_of
-from liger_benchmark.sources import fetch_dataset, fetch_model
-from liger_benchmark.training import train
+from liger_benchmark.experiment.inputs_file import read_inputs_file
+from liger_benchmark.sources.fetch import fetch_dataset, fetch_model
+from liger_benchmark.training import environment
+from liger_benchmark.training.condition import train
+from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
+from liger_benchmark.training.isolated_process import summary as summary_of
+from liger_benchmark.validation import InvalidInput, did_you_mean, show
 
 # Kernels by what they do, told by their names; the first that fits counts.
 KINDS = (

@@ -12,17 +12,15 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.checks import one_line
-from liger_benchmark.environment import package_versions, visible_gpu
-from liger_benchmark.folders import fresh_folder, whole_file
-from liger_benchmark.isolation import ChildFailed, error_of
-from liger_benchmark.runs import (
+from liger_benchmark.code_version import code_digest
+from liger_benchmark.files import fresh_folder, whole_file
+from liger_benchmark.run import (
     FAILED,
     HISTORY_FILE,
     RECORD_FILE,
@@ -31,40 +29,12 @@ from liger_benchmark.runs import (
     read_run,
     write_run,
 )
-from liger_benchmark.sources import fingerprint
+from liger_benchmark.sources.fetch import fingerprint
+from liger_benchmark.training.environment import package_versions, visible_gpu
+from liger_benchmark.training.isolated_process import ChildFailed, error_of
+from liger_benchmark.validation import one_line
 
 MODEL_FOLDER = "model"
-
-# The modules that decide what a run measures. A change to any other leaves results as they are.
-TRAINING_MODULES = (
-    "arguments",
-    "builtin",
-    "checks",
-    "compilation",
-    "dataset",
-    "dataset_forms",
-    "efficiency",
-    "environment",
-    "folders",
-    "hub",
-    "isolation",
-    "liger_on_cpu",
-    "liger_support",
-    "model",
-    "runs",
-    "sources",
-    "training",
-)
-# Those among them that decide what a download holds.
-DOWNLOAD_MODULES = ("builtin", "folders", "hub", "sources")
-
-
-def code_digest(modules: Iterable[str] = TRAINING_MODULES) -> str:
-    """A hash of the modules' source code, by default of those that decide what a run measures."""
-    digest = hashlib.sha256()
-    for name in modules:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def run_folder(

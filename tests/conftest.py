@@ -12,23 +12,12 @@ os.environ["WANDB_MODE"] = "offline"
 # flytekit's own cache lies in the home folder and outlives a test.
 os.environ["FLYTE_LOCAL_CACHE_ENABLED"] = "false"
 
-from liger_benchmark.arguments import TrainingArguments  # noqa: E402
-from liger_benchmark.environment import visible_gpu  # noqa: E402
-from liger_benchmark.sources import fetch_dataset, fetch_model  # noqa: E402
+from liger_benchmark.sources.fetch import fetch_dataset, fetch_model  # noqa: E402
+from liger_benchmark.training.environment import visible_gpu  # noqa: E402
 
 if visible_gpu() is None:
     # Before any test imports triton: kernels are interpreted or compiled as they are defined.
     os.environ["TRITON_INTERPRET"] = "1"
-
-TINY = TrainingArguments(
-    model_name="builtin:phi3-tiny",
-    dataset_name="builtin:instructions",
-    max_seq_length=32,
-    bf16=False,
-    max_steps=3,
-    n_warmup_steps=1,
-    per_device_train_batch_size=2,
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

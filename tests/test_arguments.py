@@ -15,8 +15,8 @@ from liger_benchmark.arguments import (
     InvalidInput,
     TrainingArguments,
 )
-from liger_benchmark.grid import MAX_GRID, ExperimentArguments, expand_grid
-from liger_benchmark.inputs import read_inputs_file
+from liger_benchmark.experiment.grid import MAX_GRID, ExperimentArguments, expand_grid
+from liger_benchmark.experiment.inputs_file import read_inputs_file
 
 PROJECT = Path(__file__).parent.parent
 
@@ -42,14 +42,16 @@ def test_defaults_are_the_blogs_experiment() -> None:
     assert inputs.n_runs == 3
 
 
-@pytest.mark.parametrize("name", ["phi3_inputs", "phi3_random_weights", "smoke_inputs"])
+@pytest.mark.parametrize(
+    "name", ["phi3_inputs", "examples/phi3_random_weights", "examples/smoke_inputs"]
+)
 def test_the_projects_own_files_are_accepted(name: str) -> None:
     read_inputs_file(PROJECT / f"{name}.yaml")
 
 
 def test_random_weights_file_is_the_blogs_less_downloads_and_wandb_plus_its_memory() -> None:
     blog = read_inputs_file(PROJECT / "phi3_inputs.yaml")
-    ours = read_inputs_file(PROJECT / "phi3_random_weights.yaml")
+    ours = read_inputs_file(PROJECT / "examples" / "phi3_random_weights.yaml")
     assert (blog.experiment_args, blog.n_runs) == (ours.experiment_args, ours.n_runs)
     differing = {
         key

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from liger_benchmark import profiling
-from liger_benchmark.environment import visible_gpu
-from liger_benchmark.inputs import read_inputs_file
+from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.profiling import IDLE, by_kind, choose, kind_of, summary
+from liger_benchmark.training.environment import visible_gpu
 
 PROJECT = Path(__file__).parent.parent
 PROFILES = sorted((PROJECT / "results").glob("*/profile.json"))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY
+from support.tiny import TINY
 
 from liger_benchmark import store
-from liger_benchmark.folders import fresh_folder
-from liger_benchmark.runs import (
+from liger_benchmark.files import fresh_folder
+from liger_benchmark.run import (
     COMPLETED,
     FAILED,
     HISTORY_FILE,
@@ -149,31 +149,6 @@ def test_the_tracker_is_no_part_of_the_key(tmp_path: Path) -> None:
     assert store.run_folder(tmp_path, TINY, tmp_path, tmp_path) == store.run_folder(
         tmp_path, tracked, tmp_path, tmp_path
     )
-
-
-def test_every_module_is_either_training_code_or_known_not_to_be() -> None:
-    """A new module has to be put on one side: forgotten, it would leave stale results in use."""
-    package = Path(store.__file__).parent
-    modules = {path.stem for path in package.glob("*.py")}
-    reads_results = {m for m in modules if m.startswith("report")} | {
-        "analysis",
-        "arms",
-        "bars",
-        "caveats",
-        "claims",
-        "comparison",
-        "devices",
-        "drawing",
-        "figures",
-        "headline",
-        "intervals",
-        "merging",
-        "terminal",
-        "wording",
-    }
-    before_runs = {"estimate", "grid", "inputs", "preflight"}
-    others = reads_results | before_runs | {"__init__", "profiling", "progress", "store"}
-    assert modules - others == set(store.TRAINING_MODULES)
 
 
 def test_the_record_is_plain_json(tmp_path: Path) -> None:

@@ -1,0 +1,114 @@
+"""Arms compared with a baseline, batch size by batch size: speed, memory, and whether losses agree.
+
+Losses are compared only between arms that compute the same. Where the optimiser, the rows or the
+weights differ, so do the losses, and rightly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from liger_benchmark.analysis.arms import same_maths
+from liger_benchmark.analysis.intervals import Interval, largest_relative_difference, ratio_interval
+from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.run import Run
+
+# Largest relative difference of the arms' losses that rounding explains.
+# fp32: Liger's kernels agree with transformers' to 5e-7 in one step (measured); forty SGD steps
+# carry the difference on, and 1e-4 leaves two hundred times that.
+FP32_LOSS_BOUND = 1e-4
+# bf16 has 8 significant bits: rounding one number is off by up to 2**-9 = 2e-3 of it. A loss is a
+# mean over thousands of tokens, in which single roundings average out, so the arms should stay
+# closer than one rounding; on an H100 (results/) they stay within 3.2e-4 over forty steps.
+BF16_LOSS_BOUND = 2e-3
+
+
+def compare(
+    runs: Sequence[Run],
+    runs_table: pd.DataFrame,
+    memory_column: str,
+    baseline: str,
+    others: Sequence[str],
+) -> pd.DataFrame:
+    """One row for each batch size and each of the `others`, in that order.
+
+    Columns: see `Analysis.comparison`.
+    """
+    of_arm = {run.training_args.arm: run.training_args for run in runs}
+    rows = []
+    for size in sorted(runs_table[BATCH_SIZE].unique()) if others else []:
+        of_size = runs_table[runs_table[BATCH_SIZE] == size]
+        for arm in others:
+            speed = paired_ratio(of_size, "avg_tokens_per_second", arm, baseline)
+            memory = paired_ratio(of_size, memory_column, arm, baseline)
+            same = same_maths(of_arm[arm], of_arm[baseline])
+            difference = _loss_difference(runs, size, arm, baseline) if same else None
+            bound = BF16_LOSS_BOUND if of_arm[arm].bf16 else FP32_LOSS_BOUND
+            rows.append(
+                {
+                    BATCH_SIZE: size,
+                    "arm": arm,
+                    "n_pairs": speed.n if speed else 0,
+                    **_percent_change("speedup", speed, sign=1),
+                    **_percent_change("memory_saving", memory, sign=-1),
+                    "same_maths": same,
+                    "loss_difference": float("nan") if difference is None else difference,
+                    "loss_bound": bound,
+                    "loss_above_bound": difference is not None and difference > bound,
+                }
+            )
+    columns = [
+        *(BATCH_SIZE, "arm", "n_pairs", "speedup_percent", "speedup_low", "speedup_high"),
+        *("memory_saving_percent", "memory_saving_low", "memory_saving_high"),
+        *("same_maths", "loss_difference", "loss_bound", "loss_above_bound"),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def interval_columns(name: str, low: float | None, high: float | None) -> dict[str, float]:
+    """An interval's ends as a table's columns; NaN where there is no end."""
+    missing = float("nan")
+    return {
+        f"{name}_low": missing if low is None else low,
+        f"{name}_high": missing if high is None else high,
+    }
+
+
+def paired_ratio(of_size: pd.DataFrame, column: str, arm: str, baseline: str) -> Interval | None:
+    """`arm` over `baseline`, over the repeats that both completed; None if there is none."""
+    values = of_size.pivot(index="run", columns="arm", values=column)
+    if not {baseline, arm} <= set(values):
+        return None
+    pairs = values[[arm, baseline]].dropna()
+    if pairs.empty or (pairs <= 0).any(axis=None):
+        return None
+    return ratio_interval(list(pairs[arm]), list(pairs[baseline]))
+
+
+def _percent_change(name: str, ratio: Interval | None, sign: int) -> dict[str, float]:
+    """The change that a ratio stands for, in percent; a saving (sign −1) swaps the ends."""
+    if ratio is None:
+        return {f"{name}_percent": float("nan"), **interval_columns(name, None, None)}
+    low, high = (None if end is None else sign * (end - 1) * 100 for end in (ratio.low, ratio.high))
+    if sign < 0:
+        low, high = high, low
+    return {f"{name}_percent": sign * (ratio.mean - 1) * 100, **interval_columns(name, low, high)}
+
+
+def _loss_difference(runs: Sequence[Run], size: int, arm: str, baseline: str) -> float | None:
+    """Largest relative difference of the arms' losses, step by step at the same repeat."""
+    losses = {
+        (run.training_args.arm, run.training_args.run): run.history.set_index("step")["loss"]
+        for run in runs
+        if run.training_args.per_device_train_batch_size == size and len(run.history)
+    }
+    differences = []
+    for (name, index), of_run in losses.items():
+        reference = losses.get((baseline, index))
+        if name != arm or reference is None:
+            continue
+        steps = of_run.index.intersection(reference.index)
+        differences.append(largest_relative_difference(of_run[steps], reference[steps]))
+    return max(differences, default=None)

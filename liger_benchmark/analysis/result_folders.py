@@ -1,0 +1,201 @@
+"""Reading result folders, and the refusal to put together what was not one experiment.
+
+A grid may be run in parts, on several days. Its parts are comparable only if nothing but the
+grid's axes differs between them, so everything that could is compared before anything is averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from liger_benchmark.analysis.arms import (
+    DECIDES_ROWS,
+    DECIDES_WEIGHTS,
+    axes_of,
+    natural_order,
+    settings_of,
+    value_on,
+)
+from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.run import FAILED, Run, UnreadableRun, read_run
+
+# What says which condition a run is and nothing about how it is computed; and, of the rest, where
+# the metrics go and whether to wait for the GPU: neither changes what is measured.
+_NOT_COMPARED = ("run", BATCH_SIZE, "arm_name", "report_to", "require_idle_gpu")
+COMPARED_PACKAGES = ("torch", "triton", "transformers", "trl", "liger-kernel")
+_UNRECORDED = object()
+
+
+class NotOneExperiment(ValueError):
+    """Folders that cannot be analysed together. Its message is one line."""
+
+
+def read_experiment(folders: Sequence[Path]) -> list[Run]:
+    """Read every `FOLDER/runs/*` and merge them into one grid, in the order of a grid.
+
+    What varies within one folder is an axis, and makes arms; all else has to be the same in all
+    folders. The same run found twice (a folder named twice, a copy) counts once. Of a failed run
+    and another of its condition that did not fail, a re-run, the latter is taken; of several failed
+    ones the first.
+
+    Raises:
+        NotOneExperiment: if there is no run, if two runs of one condition differ and neither
+            failed, if an arm's name stands for two settings or two names for one, or if the runs,
+            failed ones included, differ in a training argument that could change a measurement and
+            is not an axis of the grid, in model, weights, data, GPU, in the benchmark's code or in
+            the version of a package that matters.
+        UnreadableRun: if a run's folder is cut short.
+    """
+    read = [(path, _read(path)) for path in _run_folders(folders)]
+    of_folders: dict[Path, list[Run]] = {}
+    for path, run in read:
+        of_folders.setdefault(path.parent, []).append(run)
+    axes = {axis for runs in of_folders.values() for axis in axes_of(runs)}
+    found: dict[tuple[Any, ...], tuple[Path, Run]] = {}
+    references: dict[Any, tuple[Any, Path]] = {}
+    for path, run in read:
+        _refuse_if_different(references, path, run, axes)
+        args = run.training_args
+        key = (args.arm, args.per_device_train_batch_size, args.run)
+        if key not in found:
+            found[key] = (path, run)
+        elif FAILED in (found[key][1].outcome, run.outcome):
+            if found[key][1].outcome == FAILED != run.outcome:
+                found[key] = (path, run)
+        elif not _same(found[key][1], run):
+            raise NotOneExperiment(
+                f"two different runs for one condition, {run.training_args.condition}: "
+                f"{_name(found[key][0])} ({found[key][1].outcome}) and {_name(path)} "
+                f"({run.outcome}); leave out one of the two"
+            )
+    return sorted((run for _, run in found.values()), key=_grid_order)
+
+
+def _read(path: Path) -> Run:
+    try:
+        return read_run(path)
+    except UnreadableRun as error:
+        raise UnreadableRun(f"{path.parent.parent.name}: {error}") from None
+
+
+def _grid_order(run: Run) -> tuple[int, int, tuple[Any, ...]]:
+    """The order in which a grid runs: repeats outermost, arms innermost."""
+    args = run.training_args
+    return (args.run, args.per_device_train_batch_size, natural_order(args))
+
+
+def _run_folders(folders: Sequence[Path]) -> list[Path]:
+    paths = []
+    for folder in map(Path, folders):
+        runs = folder / "runs"
+        inside = sorted(p for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
+        if not inside:
+            raise NotOneExperiment(f"{folder}: holds no runs; a result folder has a runs/ folder")
+        paths += inside
+    if not paths:
+        raise NotOneExperiment("no result folder was named")
+    return paths
+
+
+def _refuse_if_different(
+    references: dict[Any, tuple[Any, Path]], path: Path, run: Run, axes: set[str]
+) -> None:
+    """Compare `run` with what is in `references`, and add what it is the first to record.
+
+    There is a reference for each compared thing, not one run for all: a run that failed early
+    records little, and must not stand for what it does not know.
+    """
+    for what, (expected_of, value) in _compared(run, axes).items():
+        if value is _UNRECORDED:
+            continue
+        expected, where = references.setdefault((what, expected_of), (value, path))
+        if value != expected:
+            raise NotOneExperiment(
+                f"{what} differs: {_show(expected)} in {_name(where)}, {_show(value)} in "
+                f"{_name(path)}; these are not parts of one experiment"
+            )
+    arm = run.training_args.arm
+    settings = tuple(settings_of(run.training_args).items())
+    name, where = references.setdefault(settings, (arm, path))
+    if name != arm:
+        raise NotOneExperiment(
+            f"one arm has two names: {name} in {_name(where)} and {arm} in {_name(path)} have the "
+            "same settings; these are not parts of one experiment"
+        )
+
+
+def _compared(run: Run, axes: set[str]) -> Mapping[str, tuple[Any, Any]]:
+    """What has to be equal: its name, among which runs (those of the same key), the run's value."""
+    args = run.training_args
+    compared: dict[str, tuple[Any, Any]] = {}
+    for f in fields(TrainingArguments):
+        if f.name in axes:
+            compared[f"{f.name} of the arm {args.arm}"] = (None, value_on(f.name, args))
+        elif f.name not in _NOT_COMPARED:
+            value = value_on(f.name, args)
+            meaningless = f.name == "liger_kernels" and value is None
+            compared[f.name] = (None, _UNRECORDED if meaningless else value)
+    for what, value_of in _RECORDED.items():
+        compared[what] = (None, value_of(run))
+    weights = tuple(getattr(args, name) for name in DECIDES_WEIGHTS)
+    compared["the weights' checksum"] = (weights, _recorded(run, "weights", "checksum"))
+    rows = tuple(getattr(args, name) for name in DECIDES_ROWS)
+    size = args.per_device_train_batch_size
+    compared[f"the dataset's checksum at batch size {size}"] = (
+        rows,
+        _recorded(run, "dataset", "checksum"),
+    )
+    return compared
+
+
+def _recorded_in_all() -> dict[str, Callable[[Run], Any]]:
+    """What has to be equal in all runs' records: its name, and how to read it."""
+    compared: dict[str, Callable[[Run], Any]] = {}
+    compared["the weights' origin"] = _recorded_at("weights", "origin")
+    compared["the weights' revision"] = _recorded_at("weights", "revision")
+    compared["the dataset's origin"] = _recorded_at("dataset", "origin")
+    compared["the dataset's revision"] = _recorded_at("dataset", "revision")
+    compared["the GPU"] = _gpu_name
+    compared["the benchmark's code"] = _recorded_at("environment", "code")
+    compared["the use of Triton's interpreter"] = _recorded_at("environment", "triton_interpreter")
+    for package in COMPARED_PACKAGES:
+        compared[f"the version of {package}"] = _recorded_at("environment", "packages", package)
+    return compared
+
+
+def _show(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _recorded_at(*keys: str) -> Callable[[Run], Any]:
+    return lambda run: _recorded(run, *keys)
+
+
+def _gpu_name(run: Run) -> Any:
+    gpu = _recorded(run, "environment", "gpu")
+    if gpu is None:
+        return "none"
+    return gpu if gpu is _UNRECORDED else gpu.get("name", _UNRECORDED)
+
+
+def _recorded(run: Run, *keys: str) -> Any:
+    value: Any = run.record
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            return _UNRECORDED
+        value = value[key]
+    return value
+
+
+def _same(a: Run, b: Run) -> bool:
+    return a.outcome == b.outcome and a.record == b.record and a.history.equals(b.history)
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.parent.name}/{path.name}"
+
+
+_RECORDED = _recorded_in_all()

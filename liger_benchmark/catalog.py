@@ -1,0 +1,82 @@
+"""What `builtin:NAME` may stand for: models by their configuration, datasets by their name.
+
+Nothing here needs a network: a built-in model has random weights, a built-in dataset is generated
+(see `sources.builtin`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Phi-3-mini-4k-instruct's own config.json, less what only generation reads.
+PHI3_MINI: dict[str, Any] = {
+    "architectures": ["Phi3ForCausalLM"],
+    "model_type": "phi3",
+    "vocab_size": 32064,
+    "hidden_size": 3072,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "hidden_act": "silu",
+    "max_position_embeddings": 4096,
+    "original_max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "sliding_window": 2047,
+    "attention_dropout": 0.0,
+    "embd_pdrop": 0.0,
+    "resid_pdrop": 0.0,
+    "initializer_range": 0.02,
+    "tie_word_embeddings": False,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 2,
+}
+# The tiny models: small enough for Triton's interpreter, and each its family's architecture. Every
+# second head of keys and values is shared, where the family does that.
+_TINY: dict[str, Any] = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+}
+_TINY_LLAMA: dict[str, Any] = _TINY | {
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "attention_dropout": 0.0,
+    "initializer_range": 0.02,
+    "tie_word_embeddings": False,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 2,
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "phi3-mini": PHI3_MINI,
+    "phi3-tiny": PHI3_MINI
+    | _TINY
+    | {"num_key_value_heads": 4, "original_max_position_embeddings": 512},
+    "llama-tiny": _TINY_LLAMA | {"architectures": ["LlamaForCausalLM"], "model_type": "llama"},
+    "mistral-tiny": _TINY_LLAMA
+    | {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": 16},
+    "qwen3-tiny": _TINY_LLAMA
+    | {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "rms_norm_eps": 1e-6},
+    "gemma3-tiny": {key: value for key, value in _TINY_LLAMA.items() if key != "hidden_act"}
+    | {
+        "architectures": ["Gemma3ForCausalLM"],
+        "model_type": "gemma3_text",
+        "hidden_activation": "gelu_pytorch_tanh",
+        "rms_norm_eps": 1e-6,
+        "query_pre_attn_scalar": 16,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "sliding_window": 16,
+        "rope_local_base_freq": 10000.0,
+        "tie_word_embeddings": True,
+    },
+}
+DATASETS = ("instructions", "long-instructions", "prompt-completion", "chat")

@@ -1,0 +1,98 @@
+"""How many hours of a GPU a grid will take, told before it starts.
+
+A rough figure from the model's size and the GPU's peak, to tell an hour from a day; while the grid
+runs, `progress` tells what the finished runs say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.catalog import MODELS
+from liger_benchmark.experiment.gpu_peaks import dense_bf16_tflops
+from liger_benchmark.wording import number
+
+# From the grids under results/: plain transformers reach about a third of an H100's peak, and a
+# run takes some eight seconds besides its steps. torch.compile takes a minute for a model of 32
+# layers, of which a repeat finds most in its cache.
+MFU = 0.33
+SECONDS_A_RUN = 8.0
+SECONDS_TO_COMPILE = 40.0
+
+
+def n_parameters(config: Mapping[str, Any]) -> int | None:
+    """The parameters of a dense decoder from its `config.json`; None for what is not one.
+
+    Embedding and head, and in each layer the attention's four projections and the gated MLP's
+    three; norms and biases are left out, less than a thousandth.
+    """
+    try:
+        hidden, vocabulary = config["hidden_size"], config["vocab_size"]
+        heads = config["num_attention_heads"]
+        head_size = config.get("head_dim") or hidden // heads
+        kv_heads = config.get("num_key_value_heads") or heads
+        attention = 2 * hidden * head_size * (heads + kv_heads)
+        layer = attention + 3 * hidden * config["intermediate_size"]
+        embeddings = hidden * vocabulary * (1 if config.get("tie_word_embeddings") else 2)
+        # Through a float, in which a size that is no model's overflows.
+        return int(float(config["num_hidden_layers"] * layer + embeddings))
+    except (LookupError, TypeError, ValueError, ArithmeticError):
+        return None
+
+
+def gpu_hours(
+    grid: Sequence[TrainingArguments], parameters: int | None, gpu_name: str | None
+) -> float | None:
+    """The hours of one GPU that the grid is likely to take; None where nothing can be said.
+
+    Args:
+        gpu_name: as NVML or Flyte call it.
+    """
+    peak = dense_bf16_tflops((gpu_name or "").replace("_", " "))
+    if parameters is None or peak is None:
+        return None
+    seconds = 0.0
+    for arguments in grid:
+        tokens = (
+            arguments.max_steps
+            * arguments.gradient_accumulation_steps
+            * arguments.per_device_train_batch_size
+            * arguments.max_seq_length
+        )
+        # fp32 runs at an eighth of the bf16 rate or less on the GPUs of the table.
+        rate = peak * 1e12 * MFU / (1 if arguments.bf16 else 8)
+        seconds += 6 * parameters * tokens / rate + SECONDS_A_RUN
+        seconds += SECONDS_TO_COMPILE if arguments.torch_compile else 0.0
+    return seconds / 3600
+
+
+def config_at_hand(model_name: str) -> dict[str, Any] | None:
+    """The model's configuration if it is built in or in a folder here; None if it is on the Hub."""
+    if model_name.startswith("builtin:"):
+        return MODELS.get(model_name.removeprefix("builtin:"))
+    return config_in(Path(model_name).expanduser())
+
+
+def config_in(folder: Path) -> dict[str, Any] | None:
+    """What the folder's `config.json` holds; None if there is none that can be read."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def expected(
+    grid: Sequence[TrainingArguments], config: Mapping[str, Any], gpu_name: str | None
+) -> str:
+    """What to expect of the grid, in words: `expected: about 0.4 GPU hours on NVIDIA H100`."""
+    if gpu_name is None:
+        return "expected: no GPU hours, since there is no GPU: a trial on the CPU"
+    hours = gpu_hours(grid, n_parameters(config), gpu_name)
+    if hours is None:
+        return f"expected: unknown GPU hours, since the model or {gpu_name} is not in the tables"
+    return f"expected: about {number(hours, 1 if hours >= 0.1 else 2)} GPU hours on {gpu_name}"

@@ -1,0 +1,105 @@
+"""What can be told of an experiment before anything is downloaded, submitted or started.
+
+A run that is bound to fail, for want of a GPU or because a library refuses it, is refused in the
+moment the command is typed, and not after hours of the others.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.experiment.estimate import config_at_hand
+from liger_benchmark.sources.fetch import has_tokenizer, origin_of
+from liger_benchmark.training.dataset import no_tokenizer
+from liger_benchmark.training.liger_kernels import liger_switches
+from liger_benchmark.training.triton_interpreter import check_without_gpu
+from liger_benchmark.validation import InvalidInput, show
+
+# How a modelling file of transformers says that its architecture has an attention.
+_SUPPORT = {"sdpa": "_supports_sdpa", "flex_attention": "_supports_flex_attn"}
+
+
+def check_experiment(
+    grid: Sequence[TrainingArguments], *, on_cluster: bool, gpu: str | None
+) -> None:
+    """Refuse a grid with a run in it that cannot succeed where it is to be run.
+
+    Args:
+        gpu: the GPU of this machine; None if it has none. Of no matter on a cluster.
+
+    Raises:
+        InvalidInput: naming the key of the first setting that cannot be had.
+    """
+    names = {"model": grid[0].model_name, "dataset": grid[0].dataset_name}
+    for kind, name in names.items():
+        if origin_of(name, kind) == "folder":  # type: ignore[arg-type]
+            if on_cluster:
+                raise InvalidInput(
+                    f"training_args.{kind}_name: {name!r} is a folder on this machine, where a "
+                    "cluster cannot read it; give a Hub id or builtin:NAME"
+                )
+            if kind == "model" and not has_tokenizer(Path(name).expanduser()):
+                raise no_tokenizer(name)
+    config = config_at_hand(grid[0].model_name)
+    if config is not None:
+        # Whoever only registers the workflow may have flytekit and nothing of what trains.
+        if importlib.util.find_spec("liger_kernel") is not None:
+            check_model(grid, config)
+    elif origin_of(grid[0].model_name, "model") == "folder":
+        raise InvalidInput(
+            f"training_args.model_name: the config.json in {grid[0].model_name!r} is not a "
+            "mapping in JSON; take it from the model again"
+        )
+    if not on_cluster and gpu is None:
+        for arguments in grid:
+            check_without_gpu(arguments)
+
+
+def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) -> None:
+    """Refuse a model, by its `config.json`, of which a run of the grid asks what it does not have.
+
+    Raises:
+        InvalidInput: naming what Liger has kernels for, or which attention transformers has.
+    """
+    model_type = config.get("model_type")
+    if model_type is None:
+        return  # transformers' to judge
+    if not isinstance(model_type, str):
+        raise InvalidInput(
+            f"training_args.model_name: model_type in config.json: {show(model_type)} is not a text"
+        )
+    for arguments in grid:
+        check_attention(model_type, arguments.attn_implementation)
+        if arguments.use_liger:
+            liger_switches(model_type, arguments.liger_kernels)
+
+
+@functools.cache
+def check_attention(model_type: str, attention: str) -> None:
+    """Refuse an attention that transformers does not have for the architecture.
+
+    Read from the source of the architecture's model: importing it would take seconds.
+
+    Raises:
+        InvalidInput: with what to set instead.
+    """
+    flag = _SUPPORT.get(attention)
+    package = importlib.util.find_spec("transformers")
+    if flag is None or package is None or not package.submodule_search_locations:
+        return
+    name = model_type.removesuffix("_text")
+    source = Path(package.submodule_search_locations[0], "models", name, f"modeling_{name}.py")
+    if re.fullmatch(r"\w+", name) and source.is_file():
+        text = source.read_text(encoding="utf-8")
+        # transformers' own default is that it is not there.
+        if "_supports_" in text and not re.search(rf"\b{flag} = True\b", text):
+            raise InvalidInput(
+                f"training_args.attn_implementation: transformers has no {attention} for "
+                f"{model_type!r}; set eager"
+            )

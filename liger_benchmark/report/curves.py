@@ -1,0 +1,176 @@
+"""The parts of the report that show how the runs went: training curves, where the time goes."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from liger_benchmark.analysis.arms import display_order
+from liger_benchmark.analysis.comparison import BF16_LOSS_BOUND, FP32_LOSS_BOUND
+from liger_benchmark.analysis.tables import Analysis, begins_a_sitting, overhead_seconds
+from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.report.figures.curves import loss_curves, phase_bars, throughput_curves
+from liger_benchmark.report.markup import (
+    Cell,
+    Column,
+    arm_cell,
+    figure,
+    number_cell,
+    paragraph,
+    table,
+)
+from liger_benchmark.run import Run
+from liger_benchmark.wording import enumerate_words, known, number, small_fraction
+
+
+def curves(analysis: Analysis) -> str:
+    """The body of "Training curves": losses over each other, tokens per second over steps."""
+    with_steps = [run for run in analysis.runs if len(run.history)]
+    if not with_steps:
+        return paragraph("No run finished a step, so there is no curve to show.")
+    sizes = sorted({run.training_args.per_device_train_batch_size for run in with_steps})
+    differences = analysis.comparison.groupby(BATCH_SIZE)["loss_difference"].max()
+    titles = {
+        size: f"batch size {size}"
+        + (f" · Δ {small_fraction(differences[size])}" if known(differences.get(size)) else "")
+        for size in sizes
+    }
+    return (
+        "<h3>Loss</h3>"
+        + paragraph(_about_losses(analysis))
+        + figure(
+            loss_curves(with_steps, analysis.arms, titles),
+            f"Training loss over steps by batch size. {_loss_finding(analysis)}",
+            "Every run is a line; lines that lie over each other look like one.",
+        )
+        + "<h3>Speed</h3>"
+        + figure(
+            throughput_curves(
+                with_steps, analysis.arms, {size: f"batch size {size}" for size in sizes}
+            ),
+            "Tokens per second at each step, by batch size, warm-up included.",
+            "Shaded: warm-up steps, left out of every average.",
+        )
+    )
+
+
+def _about_losses(analysis: Analysis) -> str:
+    """What Δ is, how large it may be, and of which arms nothing of the kind can be asked."""
+    comparison = analysis.comparison
+    others = list(comparison[~comparison["same_maths"].astype(bool)]["arm"].unique())
+    if others and comparison["same_maths"].sum() == 0:
+        return (
+            f"The arms do not compute the same as {analysis.baseline}, from the same rows and "
+            "weights, so their losses are not compared."
+        )
+    bf16 = analysis.runs[0].training_args.bf16
+    bound = small_fraction(BF16_LOSS_BOUND if bf16 else FP32_LOSS_BOUND)
+    whose = "the two arms’ losses"
+    if len(analysis.arms) > 2:
+        whose = f"an arm’s loss from that of {analysis.baseline}"
+    text = (
+        f"Δ is the largest relative difference of {whose} at the same step and "
+        f"repeat. Rounding in {'bf16' if bf16 else 'fp32'} explains up to {bound}; "
+        f"{_loss_finding(analysis)}"
+    )
+    if others:
+        text += (
+            f" Left out, since they compute something else than {analysis.baseline}, or from other "
+            f"rows or weights: {enumerate_words(others)}."
+        )
+    return text
+
+
+def where_the_time_goes(analysis: Analysis) -> str:
+    """The body of "Where the time goes": seconds by phase, in a figure and a table."""
+    in_order = sorted(analysis.runs, key=display_order(analysis.arms))
+    timed = [run for run in in_order if run.record.get("phases")]
+    if not timed:
+        return paragraph("No run recorded its phases.")
+    frame = pd.DataFrame(
+        [
+            {"arm": r.training_args.arm, BATCH_SIZE: _size(r), "run": r.training_args.run}
+            | r.record["phases"]
+            | {"overhead": overhead_seconds(r), "first": begins_a_sitting(r)}
+            for r in timed
+        ]
+    )
+    others = ("arm", BATCH_SIZE, "run", "overhead", "first")
+    phases = [name for name in frame if name not in others]
+    # The imports of a sitting's first run would stand for a whole condition's.
+    left_out = frame["first"] & ~frame.groupby([BATCH_SIZE, "arm"])["first"].transform("all")
+    means = frame[~left_out].groupby([BATCH_SIZE, "arm"])[phases].mean()
+    caption = "Arm and batch size; mean over the repeats"
+    if left_out.any():
+        caption += ", without a sitting’s first run, which waits for the imports"
+    shown = [
+        (size, arm)
+        for size in sorted(frame[BATCH_SIZE].unique())
+        for arm in analysis.arms
+        if (size, arm) in means.index
+    ]
+    by_cell = means.loc[shown].set_axis([f"{arm}, {size}" for size, arm in shown])
+    rows = [
+        [
+            arm_cell(row["arm"]),
+            Cell(str(row[BATCH_SIZE]), value=row[BATCH_SIZE], is_number=True),
+            Cell(str(row["run"]), value=row["run"], is_number=True),
+            *(number_cell(row[name], number(row[name], 1)) for name in (*phases, "overhead")),
+        ]
+        for row in frame.astype(object).to_dict("records")
+    ]
+    columns = [Column("Arm"), Column("Batch size", True), Column("Run", True)]
+    columns += [Column(_phase(name), True) for name in (*phases, "overhead")]
+    return (
+        paragraph(_overhead_sentence(analysis))
+        + figure(
+            phase_bars(by_cell),
+            f"Seconds by phase for each arm and batch size. {_overhead_sentence(analysis)}",
+            f"{caption}.",
+        )
+        + table(
+            "Seconds by phase, every run. Overhead is all but the steps, warm-up among them.",
+            columns,
+            rows,
+            "dense sortable",
+        )
+    )
+
+
+def _loss_finding(analysis: Analysis) -> str:
+    differences = analysis.comparison["loss_difference"].dropna()
+    if differences.empty:
+        return "here there was nothing to compare."
+    above = bool(analysis.comparison["loss_above_bound"].any())
+    most = small_fraction(float(differences.max()))
+    return f"the largest here is {most}{', more than that' if above else ''}."
+
+
+def _overhead_sentence(analysis: Analysis) -> str:
+    overhead = analysis.runs_table["overhead_seconds"]
+    later_runs = ~pd.Series([begins_a_sitting(run) for run in analysis.runs])
+    overhead = overhead[later_runs] if later_runs.any() else overhead
+    text = f"Outside its steps a run took {number(overhead.median(), 1)} s in the median"
+    first, later = analysis.first_overhead_seconds, analysis.later_overhead_seconds
+    if first is None or later is None:
+        return f"{text}."
+    return (
+        f"{text} and never more than {number(later, 1)} s, but for a sitting's first run, which "
+        f"waits for the imports ({number(first, 1)} s)."
+    )
+
+
+def _phase(name: str) -> str:
+    """A phase as a narrow heading: it may break at its soft hyphens."""
+    headings = {
+        "process": "Pro\N{SOFT HYPHEN}cess",
+        "imports": "Im\N{SOFT HYPHEN}ports",
+        "warmup_steps": "Warm-up",
+        "between_steps": "Be\N{SOFT HYPHEN}tween steps",
+        "teardown": "Tear\N{SOFT HYPHEN}down",
+        "overhead": "Over\N{SOFT HYPHEN}head",
+    }
+    return headings.get(name, name.replace("_", " ").capitalize())
+
+
+def _size(run: Run) -> int:
+    return run.training_args.per_device_train_batch_size

@@ -1,0 +1,226 @@
+"""What all figures share: an SVG inside a page that follows its colours, and the arms' own.
+
+Text and axes are drawn in the page's own text colour (`currentColor`), the arms in colours of the
+Okabe-Ito palette, which the page makes lighter or darker to hold on its background. Colour never
+carries a meaning alone: Liger's bars are filled, vanilla's outlined and all others hatched; its
+lines are solid, vanilla's broad and all others dashed.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from liger_benchmark.arguments import LIGER, VANILLA
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito, "Color Universal Design" (2008).
+BLUE, VERMILLION, SKY, ORANGE = "#0072B2", "#D55E00", "#56B4E9", "#E69F00"
+GREEN, YELLOW, PURPLE = "#009E73", "#F0E442", "#CC79A7"
+GREY = "#999999"
+
+# Drawn in these and replaced in the SVG: matplotlib has no word for "the page's text colour".
+TEXT, FAINT, PAPER = "#010203", "#040506", "#0e0f10"
+ON_LIGER = "#0d0e0f"
+_VANILLA, _LIGER = "#070809", "#0a0b0c"
+_OTHERS = ("#111213", "#141516", "#171819", "#1a1b1c", "#1d1e1f", "#202122")
+# The page sets the arms' colours: lighter ones on a dark background.
+_IN_PAGE = {
+    TEXT: "currentColor",
+    PAPER: "var(--bg,#fff)",
+    ON_LIGER: "var(--on-liger,#fff)",
+    _VANILLA: f"var(--vanilla,{VERMILLION})",
+    _LIGER: f"var(--liger,{BLUE})",
+    **{
+        drawn: f"var(--arm-{i},{colour})"
+        for i, (drawn, colour) in enumerate(
+            zip(_OTHERS, (GREEN, PURPLE, GREY, SKY, ORANGE, YELLOW), strict=True), start=1
+        )
+    },
+}
+# As many as colours, and one less: it takes thirty arms until two look the same.
+_HATCHES = ("////", "....", "xxxx", "----", "\\\\\\\\")
+_DASHES = ((5, 2), (1.2, 1.6), (7, 2, 1.5, 2), (3, 1.2), (7, 1.5, 1.2, 1.5, 1.2, 1.5))
+LIGHT = 0.22  # how much of its colour fills a bar that is not all filled
+
+WIDTH = 7.6  # inches; 72 to the inch in an SVG, so that a figure is as wide as a small page
+FONT_SIZE = 11
+
+
+def wrapped(text: str, width: int) -> str:
+    """`text` on lines of at most `width` letters."""
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or text
+
+
+def draw_bar(
+    axes: Axes, arms: Sequence[str], arm: str, at: float, length: float, width: float, upright: bool
+) -> None:
+    """A bar in the style of its arm."""
+    for style in _bar_styles(arms, arm):
+        if upright:
+            axes.bar(at, length, width, **style)
+        else:
+            axes.barh(at, length, width, **style)
+
+
+def bar_handles(arms: Sequence[str]) -> list[Any]:
+    """What stands for each arm's bars in a legend."""
+    from matplotlib.patches import Patch
+
+    return [tuple(Patch(**style) for style in _bar_styles(arms, arm)) for arm in arms]
+
+
+def line_handles(arms: Sequence[str]) -> list[Any]:
+    """What stands for each arm's lines in a legend."""
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], **line_style(arms, arm)) for arm in arms]
+
+
+def line_style(arms: Sequence[str], arm: str) -> dict[str, Any]:
+    """How an arm's curves are drawn."""
+    colour, number = _colour(arms, arm)
+    style: dict[str, Any] = {"color": colour, "linewidth": 1.2, "solid_capstyle": "round"}
+    if arm == VANILLA:
+        style |= {"linewidth": 4.0, "alpha": 0.4}
+    elif number is not None:
+        style |= {"linewidth": 1.4, "linestyle": (0, _DASHES[number % len(_DASHES)])}
+    return style
+
+
+def has_dark_bars(arm: str) -> bool:
+    """Whether what stands on the arm's bars has to be light (and dark on a dark page)."""
+    return arm == LIGER
+
+
+def is_hatched(arm: str) -> bool:
+    """Whether a pattern lies on the arm's bars."""
+    return arm not in (VANILLA, LIGER)
+
+
+def _bar_styles(arms: Sequence[str], arm: str) -> list[dict[str, Any]]:
+    """A bar's layers: a hatch takes one of its own, since its ground would be all filled."""
+    from matplotlib.colors import to_rgba
+
+    colour, number = _colour(arms, arm)
+    ground = {
+        "facecolor": to_rgba(colour, 1.0 if arm == LIGER else LIGHT),
+        "edgecolor": colour,
+        "linewidth": 1.6,
+    }
+    if number is None:
+        return [ground]
+    hatch = _HATCHES[number % len(_HATCHES)]
+    return [ground, {"facecolor": "none", "edgecolor": colour, "linewidth": 0, "hatch": hatch}]
+
+
+def _colour(arms: Sequence[str], arm: str) -> tuple[str, int | None]:
+    """An arm's colour and, if it is neither Liger nor vanilla, its number among the others."""
+    if arm in (VANILLA, LIGER):
+        return (_VANILLA if arm == VANILLA else _LIGER), None
+    number = [other for other in arms if other not in (VANILLA, LIGER)].index(arm)
+    return _OTHERS[number % len(_OTHERS)], number
+
+
+def legend_rows(arms: Sequence[str]) -> int:
+    """How many rows `arm_legend` takes."""
+    columns = _legend_columns(arms)
+    rows = -(-len(arms) // columns)
+    return rows * max(wrapped(arm, _LEGEND_LETTERS).count("\n") + 1 for arm in arms)
+
+
+def arm_legend(figure: Figure, arms: Sequence[str], handles: Sequence[Any]) -> None:
+    """The arms' names above a figure, on as many rows as they need."""
+    figure.legend(
+        handles=list(handles), labels=[wrapped(arm, _LEGEND_LETTERS) for arm in arms],
+        loc="outside upper left", ncols=_legend_columns(arms), frameon=False,
+    )  # fmt: skip
+
+
+_LEGEND_LETTERS = 50
+# A letter of the figure's font is so wide on average, in inches, and a handle with its gaps.
+_LETTER, _HANDLE = 0.62 * FONT_SIZE / 72, 0.75
+
+
+def _legend_columns(arms: Sequence[str]) -> int:
+    """As many columns as fit the figure's width; matplotlib fills them one after the other."""
+    for columns in range(len(arms), 1, -1):
+        rows = -(-len(arms) // columns)
+        widths = [
+            max(len(arm) for arm in arms[start : start + rows])
+            for start in range(0, len(arms), rows)
+        ]
+        if sum(min(w, _LEGEND_LETTERS) * _LETTER + _HANDLE for w in widths) <= WIDTH:
+            return -(-len(arms) // rows)  # no more than so many rows fill
+    return 1
+
+
+def plain(axes: Axes, grid_axis: str) -> None:
+    """No frame and no ticks; faint lines across `grid_axis`."""
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.grid(axis=grid_axis, color=FAINT, linewidth=0.8)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+
+
+@contextmanager
+def new_figure(height: float) -> Iterator[tuple[Figure, Callable[[str], str]]]:
+    """A figure of `height` inches and the function that turns it into SVG under a name."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    settings: dict[Any, Any] = {
+        "font.size": FONT_SIZE,
+        "font.family": "DejaVu Sans",
+        "text.parse_math": False,  # a name may hold a $
+        "svg.fonttype": "none",
+        "svg.hashsalt": "liger-benchmark",
+        "axes.labelsize": FONT_SIZE,
+        "axes.unicode_minus": True,
+        "figure.constrained_layout.use": True,
+        "hatch.linewidth": 0.8,
+        **{f"{part}.color": TEXT for part in ("text", "xtick", "ytick")},
+        "axes.labelcolor": TEXT,
+        "axes.edgecolor": TEXT,
+    }
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(WIDTH, height))
+        figure.patch.set_alpha(0)
+
+        def svg(name: str) -> str:
+            for axes in figure.axes:
+                axes.patch.set_alpha(0)
+            out = io.StringIO()
+            figure.savefig(out, format="svg", metadata={"Date": None})
+            return _inline(out.getvalue(), name)
+
+        yield figure, svg
+
+
+def _inline(svg: str, name: str) -> str:
+    """Make matplotlib's SVG file a part of a page: no prologue, ids of its own, its colours."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r'<svg([^>]*?) width="[^"]*"', r"<svg\1", svg)
+    svg = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", svg)
+    for drawn, shown in _IN_PAGE.items():
+        svg = svg.replace(drawn, shown)
+    for attribute in ("fill", "stroke"):
+        faint = f"{attribute}: currentColor; {attribute}-opacity: 0.15"
+        svg = svg.replace(f"{attribute}: {FAINT}", faint)
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", svg)
+    return svg.strip()
+
+
+def accessible(svg: str, label: str) -> str:
+    """`svg` as one image with `label` (escaped text) as its name for who cannot see it."""
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

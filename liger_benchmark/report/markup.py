@@ -1,0 +1,125 @@
+"""The few pieces of HTML the report is made of. What comes from inputs is escaped here."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from liger_benchmark.report.figures.drawing import accessible
+from liger_benchmark.wording import NO_VALUE, known
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell: `text`, a smaller `detail` under it, the number it is sorted by.
+
+    `markup` replaces the text where a cell is more than text; who gives it has escaped it.
+    """
+
+    text: str = ""
+    detail: str = ""
+    value: float | None = None
+    is_number: bool = False
+    markup: str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column: its heading, and whether numbers stand in it."""
+
+    heading: str
+    is_number: bool = False
+
+
+def escape(value: Any) -> str:
+    """`value` as text that HTML shows as it is, in an attribute too."""
+    return html.escape(str(value), quote=True)
+
+
+def number_cell(value: float | None, text: str, detail: str = "") -> Cell:
+    """A cell for a number, a dash where there is none."""
+    if not known(value):
+        return Cell(NO_VALUE, is_number=True)
+    return Cell(text, detail, value, is_number=True)
+
+
+def arm_cell(arm: str) -> Cell:
+    """A cell for an arm's name, whose longest words (`max_seq_length=2048`) may be broken."""
+    words = (
+        re.sub("([_=])", r"\1<wbr>", escape(word)) if len(word) > 15 else escape(word)
+        for word in arm.split(" ")
+    )
+    return Cell(arm, markup=" ".join(words))
+
+
+def paragraph(text: str, css_class: str = "") -> str:
+    """A paragraph of plain text."""
+    return f"<p{_class(css_class)}>{escape(text)}</p>"
+
+
+def items(texts: Iterable[str], css_class: str) -> str:
+    """A list of plain texts; nothing at all if there is none."""
+    inner = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f"<ul{_class(css_class)}>{inner}</ul>" if inner else ""
+
+
+def figure(svg: str, label: str, caption: str) -> str:
+    """A figure with its name for who cannot see it and its caption."""
+    return (
+        f"<figure>{accessible(svg, escape(label))}"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def table(
+    caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], css_class: str = ""
+) -> str:
+    """A table whose first column heads its rows; a class is "dense" or "dense sortable"."""
+    head = "".join(
+        f'<th scope="col"{_class("num" if column.is_number else "")}>{escape(column.heading)}</th>'
+        for column in columns
+    )
+    body = "".join(f"<tr>{''.join(map(_cell, row, range(len(columns))))}</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table{_class(css_class)}>'
+        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def download(name: str, media_type: str, text: str, label: str) -> str:
+    """A link that holds the file `name` itself; only letters that need it are encoded."""
+    # Everything printable but what would end the attribute, the data or its encoding.
+    safe = "!$'()*+,-./:;=?@[]^_`{|}~ "
+    data = quote(text, safe=safe).replace("'", "%27").replace(" ", "%20")
+    return (
+        f'<a download="{escape(name)}" href="data:{media_type};charset=utf-8,{data}">'
+        f"{escape(label)}</a>"
+    )
+
+
+def link(url: Any, label: str) -> str:
+    """A link to a page on the web; only its text for anything that is not http(s)."""
+    if not (isinstance(url, str) and url.startswith(("https://", "http://"))):
+        return ""
+    return f'<a href="{escape(url)}" rel="noopener noreferrer">{escape(label)}</a>'
+
+
+def _cell(cell: Cell, position: int) -> str:
+    tag = 'th scope="row"' if position == 0 else "td"
+    value = (
+        "" if not cell.is_number else f' data-value="{"" if cell.value is None else cell.value}"'
+    )
+    inner = escape(cell.text) if cell.markup is None else cell.markup
+    if cell.detail:
+        inner += f"<small>{escape(cell.detail)}</small>"
+    css_class = "num" if cell.is_number else "text"
+    return f"<{tag}{_class(css_class)}{value}>{inner}</{tag[:2]}>"
+
+
+def _class(css_class: str) -> str:
+    return f' class="{css_class}"' if css_class else ""

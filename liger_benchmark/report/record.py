@@ -1,0 +1,252 @@
+"""The parts of the report that make it checkable: every run, everything recorded, how to repeat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from liger_benchmark.analysis.arms import display_order
+from liger_benchmark.analysis.tables import Analysis
+from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.report.inputs import inputs_yaml
+from liger_benchmark.report.markup import (
+    Cell,
+    Column,
+    arm_cell,
+    download,
+    escape,
+    link,
+    number_cell,
+    paragraph,
+    table,
+)
+from liger_benchmark.report.table import memory_name
+from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY, Run
+from liger_benchmark.wording import NO_VALUE, gibibytes, known, number, significant
+
+COMMAND = "pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file inputs.yaml"
+
+_OUTCOMES = {COMPLETED: "completed", OUT_OF_MEMORY: "out of memory", FAILED: "failed"}
+_PART_NAMES = {
+    "rms_norm": "RMSNorm",
+    "swiglu": "SwiGLU",
+    "rope": "RoPE",
+    "fused_linear_cross_entropy": "fused linear cross-entropy",
+    "cross_entropy": "cross-entropy",
+}
+_SIGNIFICANT = "%.9g"  # more than the clock and the losses hold; keeps the page small
+
+
+def runs(analysis: Analysis) -> str:
+    """The body of "Runs": every run, the failed ones with their reason, and the raw numbers."""
+    frame = analysis.runs_table
+    with_mfu, with_links = frame["mfu"].notna().any(), frame["wandb_url"].notna().any()
+    with_energy = frame["energy_J_per_token"].notna().any()
+    columns = [
+        Column("Arm"), Column("Batch size", True), Column("Run", True), Column("Outcome"),
+        Column("Tokens/s", True),
+        Column(f"{memory_name(analysis)}, GiB", True),
+        Column("Final loss", True), *([Column("MFU", True)] if with_mfu else []),
+        *([Column("J/token", True)] if with_energy else []),
+        Column("Over\N{SOFT HYPHEN}head, s", True), Column("History"),
+        *([Column("W&B")] if with_links else []),
+    ]  # fmt: skip
+    rows = []
+    place = display_order(analysis.arms)
+    every = zip(frame.astype(object).to_dict("records"), analysis.runs, strict=True)
+    for row, run in sorted(every, key=lambda pair: place(pair[1])):
+        cells = [
+            arm_cell(row["arm"]),
+            Cell(str(row[BATCH_SIZE]), value=row[BATCH_SIZE], is_number=True),
+            Cell(str(row["run"]), value=row["run"], is_number=True),
+            _outcome_cell(row),
+            number_cell(row["avg_tokens_per_second"], number(row["avg_tokens_per_second"])),
+            number_cell(row[analysis.memory_column], gibibytes(row[analysis.memory_column], 2)),
+            number_cell(row["final_loss"], number(row["final_loss"], 4)),
+        ]
+        if with_mfu:
+            cells.append(number_cell(row["mfu"], f"{number(100 * row['mfu'], 1)} %"))
+        if with_energy:
+            energy = row["energy_J_per_token"]
+            cells.append(number_cell(energy, significant(energy) if known(energy) else ""))
+        cells.append(number_cell(row["overhead_seconds"], number(row["overhead_seconds"], 1)))
+        cells.append(_history_cell(run))
+        if with_links:
+            cells.append(Cell(markup=link(row["wandb_url"], "open") or NO_VALUE))
+        rows.append(cells)
+    return (
+        table("Every run of the grid.", columns, rows, "dense sortable")
+        + "<h3>Raw numbers</h3>"
+        + paragraph("They are inside this page: nothing is fetched.")
+        + _downloads(analysis)
+    )
+
+
+def environment(analysis: Analysis) -> str:
+    """The body of "Environment": everything that was recorded, and how to repeat the run."""
+    parts = ["<h3>What was recorded</h3>", _activation_table(analysis)]
+    for key, title in (
+        ("weights", "Weights"),
+        ("dataset", "Data"),
+        ("environment", "Machine and packages"),
+    ):
+        values = _distinct(run.record.get(key) for run in analysis.runs)
+        if values:
+            parts.append(_key_table(title, values))
+    arguments = _distinct(asdict(run.training_args) for run in analysis.runs)
+    del arguments["arm_name"]  # the arms' names are everywhere else
+    parts.append(_key_table("Training arguments", arguments))
+    recorded = any(run.record.get("environment", {}).get("packages") for run in analysis.runs)
+    parts += [
+        "<h3>Repeat this run</h3>",
+        paragraph("Save this as inputs.yaml:"),
+        f"<pre>{escape(inputs_yaml(analysis.runs, analysis.baseline))}</pre>",
+        paragraph(f"and{', with the versions above,' if recorded else ''} start it with"),
+        f"<pre>{escape(COMMAND)}</pre>",
+    ]
+    return "".join(parts)
+
+
+def _outcome_cell(row: Mapping[str, Any]) -> Cell:
+    outcome, reason = _OUTCOMES[row["outcome"]], str(row["reason"])
+    # An error's message may be pages long; the whole of it is in the JSON.
+    shown = reason if len(reason) <= 300 else f"{reason[:299]}…"
+    return Cell(outcome, shown.removeprefix(outcome).lstrip(": "))
+
+
+def _history_cell(run: Run) -> Cell:
+    if not len(run.history):
+        return Cell(NO_VALUE)
+    text = run.history.to_csv(index=False, float_format=_SIGNIFICANT)
+    return Cell(markup=download(f"{run.training_args.slug}.csv", "text/csv", text, "CSV"))
+
+
+def _downloads(analysis: Analysis) -> str:
+    histories = [_with_arm(run) for run in analysis.runs if len(run.history)]
+    files = [
+        download(
+            "runs.csv",
+            "text/csv",
+            analysis.runs_table.to_csv(index=False, float_format=_SIGNIFICANT),
+            "All runs (CSV)",
+        )
+    ]
+    if histories:
+        text = pd.concat(histories).to_csv(index=False, float_format=_SIGNIFICANT)
+        files.append(download("histories.csv", "text/csv", text, "All steps (CSV)"))
+    files.append(
+        download(
+            "analysis.json", "application/json", _as_json(analysis), "Analysis, records (JSON)"
+        )
+    )
+    inner = "".join(f"<li>{file}</li>" for file in files)
+    return f'<ul class="downloads">{inner}</ul>'
+
+
+def _with_arm(run: Run) -> pd.DataFrame:
+    """The run's history with its arm's name in front: a row says which condition it belongs to."""
+    return run.history.assign(arm=run.training_args.arm)[
+        ["arm", *(column for column in run.history if column != "arm")]
+    ]
+
+
+def _as_json(analysis: Analysis) -> str:
+    def rows(frame: pd.DataFrame) -> Any:
+        return json.loads(frame.to_json(orient="records", double_precision=9))
+
+    content = {
+        "headline": analysis.headline,
+        "baseline": analysis.baseline,
+        "arms": analysis.arms,
+        "verdict": analysis.verdict,
+        "claims": [asdict(claim) for claim in analysis.claims],
+        "warnings": analysis.warnings,
+        "cells": rows(analysis.cells),
+        "comparison": rows(analysis.comparison),
+        "runs": [
+            {"training_args": asdict(run.training_args), "outcome": run.outcome, **run.record}
+            for run in analysis.runs
+        ],
+    }
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+
+
+def _activation_table(analysis: Analysis) -> str:
+    of_arms = {
+        arm: [
+            run.record["liger"]
+            for run in analysis.runs
+            if run.training_args.arm == arm and run.record.get("liger")
+        ]
+        for arm in analysis.arms
+    }
+    every = [liger for ligers in of_arms.values() for liger in ligers]
+    if not every:
+        return ""
+    parts = [part for part in _PART_NAMES if any(part in liger for liger in every)]
+    rows = [
+        [arm_cell(arm), *(Cell(_counts(ligers, part)) for part in parts)]
+        for arm, ligers in of_arms.items()
+        if ligers
+    ]
+    columns = [Column("Arm"), *(Column(_PART_NAMES[part]) for part in parts)]
+    caption = "Parts of the live model that ran Liger’s code, of those it has"
+    return table(caption, columns, rows)
+
+
+def _counts(ligers: Sequence[Mapping[str, Any]], part: str) -> str:
+    texts = dict.fromkeys(
+        f"{liger.get(part, 0)}"
+        + (f" of {liger['parts'][part]}" if part in liger.get("parts", {}) else "")
+        for liger in ligers
+    )
+    return " or ".join(texts)
+
+
+def _key_table(title: str, values: Mapping[str, list[Any]]) -> str:
+    rows = [[Cell(key), Cell(_show_distinct(found))] for key, found in values.items()]
+    return f"<h3>{escape(title)}</h3>" + table(
+        "One value, or all that the runs had", [Column("Key"), Column("Value")], rows
+    )
+
+
+def _distinct(records: Any) -> dict[str, list[Any]]:
+    """Each key of nested `records`, dotted, with its different values in order of appearance."""
+    found: dict[str, list[Any]] = {}
+    for record in records:
+        for key, value in _flat(record or {}):
+            values = found.setdefault(key, [])
+            if value not in values:
+                values.append(value)
+    return found
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in record.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _show_distinct(values: Sequence[Any], most: int = 6) -> str:
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(numbers) == len(values) > most:
+        return f"{min(numbers):g} to {max(numbers):g}"
+    texts = [_show(value) for value in values[:most]]
+    more = len(values) - most
+    return ", ".join(texts) + (f" and {more} more" if more > 0 else "")
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == []:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

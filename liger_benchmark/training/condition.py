@@ -1,0 +1,233 @@
+"""One condition of the grid, from its arguments to its record.
+
+`run_condition` is what a workflow or a script calls: it starts a fresh process, passes the child's
+log lines on, and returns a `Run`. `train` is what happens inside that process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pandas as pd
+
+from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
+from liger_benchmark.sources.fetch import provenance
+from liger_benchmark.training import compilation, environment
+from liger_benchmark.training.dataset import checksum, load_tokenizer, prepare_datasets
+from liger_benchmark.training.device import CpuDevice, CudaDevice, allocator_retries, set_up_device
+from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
+from liger_benchmark.training.measurement import EfficiencyCallback
+from liger_benchmark.training.model import (
+    active_liger_parts,
+    check_liger,
+    describe_weights,
+    load_model,
+    loss_in_use,
+)
+from liger_benchmark.training.out_of_memory import refused_memory
+from liger_benchmark.training.trainer import build_trainer
+from liger_benchmark.validation import InvalidInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Send = Callable[[dict[str, Any]], None]
+# The arguments that a row of the history repeats: which condition it belongs to.
+IDENTITY = ("use_liger", BATCH_SIZE, "run")
+
+
+def run_condition(
+    arguments: TrainingArguments,
+    dataset_folder: Path,
+    model_folder: Path,
+    output_folder: Path,
+    *,
+    on_row: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> Run:
+    """Train one condition in a process of its own and return what was measured.
+
+    Args:
+        on_row: called in this process with each step's row, as soon as the step is done.
+
+    Raises:
+        ChildFailed: if the run failed for any other reason than the GPU's memory.
+    """
+    rows: list[dict[str, Any]] = []
+
+    def keep(row: dict[str, Any]) -> None:
+        rows.append(row)
+        on_row(row)
+
+    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    try:
+        record, process_seconds = run_isolated(
+            train,
+            arguments,
+            Path(dataset_folder),
+            Path(model_folder),
+            Path(output_folder),
+            on_message=keep,
+        )
+    except ChildFailed as error:
+        error.rows = rows
+        raise
+    outcome = OUT_OF_MEMORY if "out_of_memory" in record else COMPLETED
+    phases = {
+        "process": process_seconds["process"],
+        **record.pop("phases"),
+        "teardown": process_seconds["teardown"],
+    }
+    record = {"started_at": started_at, **record, "phases": phases}
+    return Run(arguments, outcome, pd.DataFrame(rows), record)
+
+
+@dataclass
+class Phases:
+    """How long each phase of a run took, in seconds, in the order in which they began."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    current: str = ""
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self.current = name
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - began
+
+    def with_steps(self, callback: EfficiencyCallback) -> dict[str, float]:
+        """The phases, the training split into its steps and what lay between them."""
+        seconds = dict(self.seconds)
+        in_training = seconds.pop("training", 0.0)
+        return seconds | {
+            "warmup_steps": callback.warmup_seconds,
+            "steps": callback.seconds,
+            "between_steps": max(in_training - callback.warmup_seconds - callback.seconds, 0.0),
+        }
+
+
+def train(
+    send: Send,
+    arguments: TrainingArguments,
+    dataset_folder: Path,
+    model_folder: Path,
+    output_folder: Path,
+    callbacks: Sequence[Any] = (),
+) -> dict[str, Any]:
+    """Train one condition in this process, which must be fresh, and return its record.
+
+    Every step's row is passed to `send`. Memory that the GPU refuses ends the run and is part of
+    the record, under `out_of_memory`; anything else that goes wrong is raised. `callbacks` are
+    called by the trainer besides the one that measures.
+    """
+    phases = Phases()
+    record: dict[str, Any] = {}
+    with phases("imports"):
+        on_gpu = set_up_device(arguments, record)
+    callback = EfficiencyCallback(
+        arguments.n_warmup_steps,
+        CudaDevice() if on_gpu else CpuDevice(),
+        counts_tokens_seen=arguments.include_num_input_tokens_seen,
+        on_row=lambda row: send({k: getattr(arguments, k) for k in IDENTITY} | row),
+    )
+    try:
+        with phases("data"):
+            tokenizer = load_tokenizer(model_folder)
+            train_rows, eval_rows = prepare_datasets(dataset_folder, tokenizer, arguments)
+            record["dataset"] = {
+                **provenance(dataset_folder, arguments.dataset_name),
+                "rows": len(train_rows),
+                "checksum": checksum(train_rows),
+            }
+        with phases("model"):
+            model = _prepare_model(arguments, model_folder, tokenizer, on_gpu, record)
+        with phases("trainer"):
+            trainer = build_trainer(
+                arguments, model, tokenizer, train_rows, eval_rows, output_folder, callback
+            )
+            _prove_loss(arguments, model, record)
+            for other in callbacks:
+                trainer.add_callback(other)
+        with phases("training"):
+            trainer.train()
+            padding = trainer.padding_tokens / max(trainer.counted_tokens, 1)
+            record["dataset"]["padding_fraction"] = round(padding, 4)
+        with phases("save"):
+            trainer.save_state()
+            if arguments.save_strategy != "no":
+                trainer.save_model()
+    except Exception as error:
+        refused = refused_memory(error)
+        if refused is None:
+            raise
+        record["out_of_memory"] = {**_where(phases, callback), **refused}
+    if on_gpu:
+        record["environment"]["gpu"]["clocks_end"] = environment.clocks()
+        record["memory"] = {"allocator_retries": allocator_retries()}
+    record["phases"] = phases.with_steps(callback)
+    return record
+
+
+def _prepare_model(
+    arguments: TrainingArguments,
+    folder: Path,
+    tokenizer: Any,
+    on_gpu: bool,
+    record: dict[str, Any],
+) -> PreTrainedModel:
+    """The condition's model, proved to be what its arm says; what was found is in `record`."""
+    if arguments.torch_compile:
+        compilation.prepare(arguments.use_liger)
+    model = load_model(
+        folder,
+        use_liger=arguments.use_liger,
+        bf16=arguments.bf16,
+        seed=arguments.seed,
+        device="cuda" if on_gpu else "cpu",
+        liger_kernels=arguments.liger_kernels,
+        attn_implementation=arguments.attn_implementation,
+    )
+    parts = active_liger_parts(model)
+    kernels = arguments.liger_kernels if arguments.use_liger else ()
+    check_liger(parts, kernels, model.config.model_type)
+    _check_vocabulary(model, tokenizer)
+    record["liger"] = {**parts["active"], "parts": parts["present"]}
+    record["weights"] = describe_weights(model, folder, arguments.model_name)
+    return model
+
+
+def _prove_loss(
+    arguments: TrainingArguments, model: PreTrainedModel, record: dict[str, Any]
+) -> None:
+    """Refuse a model that computes another loss than the arm's, once the trainer has it."""
+    record["loss"] = loss_in_use(model)
+    if record["loss"] != arguments.loss_type:
+        raise RuntimeError(
+            f"loss_type: {arguments.loss_type} was asked for, and the live model computes "
+            f"{record['loss']}"
+        )
+
+
+def _where(phases: Phases, callback: EfficiencyCallback) -> dict[str, Any]:
+    """The phase and the step, counted from 1, in which a run ended; step 0 is before the first."""
+    if phases.current != "training":
+        return {"phase": phases.current, "step": 0}
+    return {"phase": callback.stage, "step": callback.steps_this_session + 1}
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: Any) -> None:
+    embeddings = cast(Any, model.get_input_embeddings()).num_embeddings
+    if len(tokenizer) > embeddings:
+        raise InvalidInput(
+            f"training_args.model_name: the tokenizer knows {len(tokenizer)} tokens and the model "
+            f"embeds {embeddings}; take both from the same model"
+        )

@@ -1,0 +1,266 @@
+"""Where models and datasets come from: built in or a folder; test_hub.py has the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liger_benchmark import catalog, files
+from liger_benchmark.arguments import InvalidInput
+from liger_benchmark.sources import builtin, fetch
+from liger_benchmark.sources.fetch import fetch_dataset, fetch_model
+from liger_benchmark.training.row_formats import RESPONSE_MARKER
+
+CONFIG = b'{"model_type": "phi3"}'
+ROWS = [{"text": f"### Response:\nanswer {i}"} for i in range(5)]
+
+
+def digest(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+# --- built in
+
+
+@pytest.mark.parametrize("name", sorted(catalog.MODELS))
+def test_a_built_in_model_is_the_same_bytes_every_time(name: str, tmp_path: Path) -> None:
+    first = fetch_model(f"builtin:{name}", tmp_path / "first")
+    second = fetch_model(f"builtin:{name}", tmp_path / "second")
+    assert digest(first) == digest(second)
+    assert {"config.json", "tokenizer.json", "tokenizer_config.json"} <= digest(first).keys()
+    assert fetch.provenance(first, "")["origin"] == "random"
+    assert not fetch.has_weights(first)
+
+
+def test_the_built_in_instructions_are_the_same_every_time(tmp_path: Path) -> None:
+    first = fetch_dataset("builtin:instructions", tmp_path / "first")
+    second = fetch_dataset("builtin:instructions", tmp_path / "second")
+    assert fetch.fingerprint(first / "data-00000-of-00001.arrow") == fetch.fingerprint(
+        second / "data-00000-of-00001.arrow"
+    )
+    assert load(first) == load(second) == builtin.instructions()
+
+
+def test_the_built_in_instructions_have_alpacas_columns_and_form() -> None:
+    rows = builtin.instructions()
+    assert len(rows) == builtin.N_INSTRUCTIONS
+    for row in rows:
+        assert list(row) == ["instruction", "input", "output", "text"]
+        prompt, marker, response = row["text"].partition(RESPONSE_MARKER)
+        assert marker
+        assert response.strip() == row["output"]
+        assert row["instruction"] in prompt
+
+
+@pytest.mark.parametrize("name", sorted(catalog.MODELS))
+def test_a_built_in_tokenizer_fits_its_models_vocabulary(name: str, tmp_path: Path) -> None:
+    import transformers
+
+    folder = fetch_model(f"builtin:{name}", tmp_path / name)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    config = transformers.AutoConfig.from_pretrained(folder)
+    text = builtin.instructions()[0]["text"]
+    assert len(tokenizer) <= config.vocab_size
+    assert max(tokenizer(text)["input_ids"]) < config.vocab_size
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        assert getattr(tokenizer, token) == getattr(config, token)
+
+
+def test_the_built_in_phi3_mini_is_the_published_architecture(tmp_path: Path) -> None:
+    import torch
+    import transformers
+
+    folder = fetch_model("builtin:phi3-mini", tmp_path / "model")
+    config = transformers.AutoConfig.from_pretrained(folder)
+    published = {
+        "hidden_size": 3072,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "vocab_size": 32064,
+        "max_position_embeddings": 4096,
+        "sliding_window": 2047,
+        "rms_norm_eps": 1e-5,
+        "tie_word_embeddings": False,
+    }
+    assert {key: getattr(config, key) for key in published} == published
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    assert type(model).__name__ == "Phi3ForCausalLM"
+    assert sum(p.numel() for p in model.parameters()) == 3_821_079_552
+
+
+# --- folders
+
+
+def load(folder: Path) -> list[dict[str, Any]]:
+    import datasets
+
+    return datasets.load_from_disk(str(folder)).to_list()
+
+
+def test_a_model_folder_stays_where_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "config.json").write_bytes(CONFIG)
+    assert fetch_model(str(folder), tmp_path / "fetched") == folder
+    assert not fetch.has_weights(folder)
+    (folder / "model-00001-of-00001.safetensors").write_bytes(b"")
+    assert fetch.has_weights(folder)
+    assert fetch.provenance(folder, "mine") == {
+        "origin": "folder",
+        "source": "mine",
+        "revision": None,
+    }
+
+
+def test_an_index_whose_shards_are_missing_is_not_a_model_without_weights(tmp_path: Path) -> None:
+    """It would be initialised at random without a word."""
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    assert fetch.has_weights(tmp_path)
+
+
+@pytest.mark.usefixtures("datasets_cache")
+def test_an_empty_file_of_rows_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "rows.jsonl").write_text("")
+    with pytest.raises(InvalidInput, match="cannot be read as a dataset") as error:
+        fetch.fetch_dataset(str(tmp_path / "mine"), tmp_path / "dataset")
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"^training_args.model_name: .* holds no config.json"):
+        fetch_model(str(tmp_path), tmp_path / "fetched")
+
+
+def write_rows(folder: Path, form: str) -> None:
+    import datasets
+
+    rows = datasets.Dataset.from_list(ROWS)
+    folder.mkdir()
+    if form == "jsonl":
+        rows.to_json(folder / "train.jsonl")
+    elif form == "parquet":
+        rows.to_parquet(folder / "train.parquet")
+    elif form == "csv":
+        rows.to_csv(folder / "train.csv", index=False)
+    elif form == "saved dataset":
+        rows.save_to_disk(folder)
+    else:
+        datasets.DatasetDict({"train": rows, "test": rows}).save_to_disk(folder)
+
+
+@pytest.mark.usefixtures("datasets_cache")
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "csv", "saved dataset", "saved splits"])
+def test_a_dataset_folder_is_read_in_every_form(form: str, tmp_path: Path) -> None:
+    write_rows(tmp_path / "mine", form)
+    fetched = fetch_dataset(str(tmp_path / "mine"), tmp_path / "fetched")
+    assert load(fetched) == ROWS
+    assert fetch.provenance(fetched, "")["origin"] == "folder"
+
+
+@pytest.mark.usefixtures("datasets_cache")
+def test_a_dataset_folder_that_was_edited_is_read_anew(tmp_path: Path) -> None:
+    write_rows(tmp_path / "mine", "jsonl")
+    fetch_dataset(str(tmp_path / "mine"), tmp_path / "fetched")
+    (tmp_path / "mine" / "train.jsonl").write_text('{"text": "another"}\n')
+    assert load(fetch_dataset(str(tmp_path / "mine"), tmp_path / "fetched")) == [
+        {"text": "another"}
+    ]
+
+
+def _empty(folder: Path) -> None:
+    folder.mkdir()
+
+
+def _broken_json(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "train.jsonl").write_text('{"text": "whole"}\n{"text": "bro')
+
+
+def _not_parquet(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "train.parquet").write_text("PAR?")
+
+
+def _no_training_split(folder: Path) -> None:
+    import datasets
+
+    datasets.DatasetDict({"test": datasets.Dataset.from_list(ROWS)}).save_to_disk(folder)
+
+
+def _broken_save(folder: Path) -> None:
+    write_rows(folder, "saved dataset")
+    (folder / "state.json").write_text("{")
+
+
+@pytest.mark.usefixtures("datasets_cache")
+@pytest.mark.parametrize(
+    "prepare", [_empty, _broken_json, _not_parquet, _no_training_split, _broken_save]
+)
+def test_a_dataset_folder_that_cannot_be_read_is_one_line_and_leaves_nothing(
+    prepare: Any, tmp_path: Path
+) -> None:
+    prepare(tmp_path / "mine")
+    with pytest.raises(InvalidInput) as caught:
+        fetch_dataset(str(tmp_path / "mine"), tmp_path / "fetched" / "dataset")
+    message = str(caught.value)
+    assert message.startswith(f"training_args.dataset_name: '{tmp_path / 'mine'}'")
+    assert "\n" not in message
+    assert list((tmp_path / "fetched").iterdir()) == []
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../model", "/nowhere/model", "~nobody/model", "a/../../b", "a/b/c", "a b/c", "a/b\n", "aй/b"]
+    + ["https://host/a/b", "a\\b", "..", "a/..", "", "a/b@main", "a..b/c", "--a/b"],
+)
+def test_a_name_that_is_no_source_is_refused_before_anything_is_fetched(
+    name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInput, match="training_args.model_name"):
+        fetch_model(name, tmp_path / "fetched")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_source_and_the_folder_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data.jsonl").write_text("{}")
+    with pytest.raises(InvalidInput, match="is a file; give the folder"):
+        fetch_dataset("data.jsonl", tmp_path / "fetched")
+
+
+@pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", "a/b", "..", "é/\0", "x" * 500])
+def test_a_sources_folder_name_leads_nowhere_else(name: str) -> None:
+    folder = fetch.folder_name(name)
+    assert "/" not in folder
+    assert not folder.startswith(".")
+    assert len(folder) < 100
+
+
+def test_two_names_never_share_a_folder() -> None:
+    assert fetch.folder_name("a/b") != fetch.folder_name("a-b")
+
+
+def test_an_interrupted_fetch_leaves_the_old_folder_and_no_half_one(tmp_path: Path) -> None:
+    fetch_model("builtin:phi3-tiny", tmp_path / "model")
+    before = digest(tmp_path / "model")
+    with pytest.raises(KeyboardInterrupt), files.fresh_folder(tmp_path / "model") as fresh:
+        (fresh / "config.json").write_text("half")
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert digest(tmp_path / "model") == before

@@ -1,0 +1,1 @@
+"""What tests share: made-up grids, a fake Hub, a recording control plane, child processes."""

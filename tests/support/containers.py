@@ -1,0 +1,281 @@
+"""Runs recorded tasks as Flyte's pods would: each one's own command, in a process of its own.
+
+A pod gets the environment of its task spec, inputs from the blob store, and an empty folder for its
+code, its home and its temporary files. All of that is gone when it ends: what it did not upload is
+lost. The graph is walked as FlytePropeller does, with its cache; nothing of it is in the product.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgpack
+from flyteidl.core import dynamic_job_pb2, errors_pb2, literals_pb2, tasks_pb2, workflow_pb2
+
+from support.control_plane import STORE_PROTOCOL, ControlPlane, run_child
+
+PODS_AT_ONCE = 2
+INDEX_VARIABLE = "FLYTE_K8S_ARRAY_INDEX"
+
+Literals: TypeAlias = dict[str, literals_pb2.Literal]
+Templates: TypeAlias = Mapping[str, tasks_pb2.TaskTemplate]
+CacheKey: TypeAlias = tuple[str, str, str]
+
+# A blob store as remote as S3: its addresses are no paths, files have to be fetched and put.
+SITE = f"""
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+class Store(LocalFileSystem):
+    protocol = "{STORE_PROTOCOL}"
+
+    def __init__(self, **options):
+        super().__init__(auto_mkdir=True)
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        if path.startswith("{STORE_PROTOCOL}://"):
+            path = ROOT + "/" + path.removeprefix("{STORE_PROTOCOL}://")
+        return super()._strip_protocol(path)
+
+fsspec.register_implementation("{STORE_PROTOCOL}", Store)
+"""
+
+
+class PodFailed(RuntimeError):
+    """A container left an `error.pb`, or no outputs. The message is what it said."""
+
+
+@dataclass
+class Pod:
+    """What is kept of a container that ran, or of a task whose result the cache had."""
+
+    task: str
+    index: int | None
+    output_prefix: str
+    cached: bool = False
+    error: str | None = None
+    log: str = ""
+
+
+@dataclass
+class Cluster:
+    """Runs the executions that a control plane recorded.
+
+    Attributes:
+        cache: what finished cacheable tasks returned, by Flyte's key for them. It may be handed
+            from one cluster to the next.
+        broken: elements of the map whose machine is broken, each with a folder of modules that
+            hide the installed ones there.
+        pods: what ran, in the order in which it ended.
+        array_nodes: the map nodes that dynamic tasks asked for.
+        templates: every task template that was met, those of dynamic tasks included.
+    """
+
+    plane: ControlPlane
+    folder: Path
+    cache: dict[CacheKey, Literals] = field(default_factory=dict)
+    broken: Mapping[int, Path] = field(default_factory=dict)
+    pods: list[Pod] = field(default_factory=list)
+    array_nodes: list[workflow_pb2.ArrayNode] = field(default_factory=list)
+    templates: dict[str, tasks_pb2.TaskTemplate] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.site = self.folder / "site"
+        self.site.mkdir(parents=True)
+        text = f"ROOT = {str(self.plane.store)!r}\n{SITE}"
+        (self.site / "sitecustomize.py").write_text(text, encoding="utf-8")
+
+    def run(self, request: Any) -> Literals:
+        """Run a recorded request for an execution, to its outputs.
+
+        Raises:
+            PodFailed: if a task fails that the workflow cannot do without.
+        """
+        spec = request.spec.launch_plan
+        workflow = self.plane.workflows[spec.name].template
+        tasks = {task.template.id.name: task.template for task in self.plane.tasks.values()}
+        parameters = self.plane.launch_plans[spec.name].default_inputs.parameters
+        inputs = {name: p.default for name, p in parameters.items() if p.HasField("default")}
+        inputs |= dict(request.inputs.literals)
+        return self._run_graph(workflow.nodes, workflow.outputs, inputs, tasks)
+
+    def ran(self, task: str) -> list[Pod]:
+        """The pods of a task that really ran, by the function's name."""
+        return [pod for pod in self.pods if pod.task.endswith(task) and not pod.cached]
+
+    def stored(self, uri: str) -> Path:
+        """Where the blob store keeps what has this address."""
+        return self.plane.store / uri.removeprefix(f"{STORE_PROTOCOL}://")
+
+    def _run_graph(
+        self,
+        nodes: Sequence[workflow_pb2.Node],
+        outputs: Iterable[literals_pb2.Binding],
+        inputs: Literals,
+        tasks: Templates,
+    ) -> Literals:
+        self.templates |= tasks
+        done: dict[str, Literals] = {"": inputs}
+
+        def run(node: workflow_pb2.Node) -> Literals:
+            node_inputs = {b.var: _resolve(b.binding, done) for b in node.inputs}
+            if node.HasField("array_node"):
+                return self._map(node.array_node, node_inputs, tasks)
+            return self._run_task(tasks[node.task_node.reference_id.name], node_inputs)
+
+        waiting = [node for node in nodes if node.id not in ("start-node", "end-node")]
+        while waiting:
+            ready = [node for node in waiting if _sources(node.inputs) <= done.keys()]
+            waiting = [node for node in waiting if node not in ready]
+            with ThreadPoolExecutor(PODS_AT_ONCE) as pool:
+                done |= zip([node.id for node in ready], pool.map(run, ready), strict=True)
+        return {binding.var: _resolve(binding.binding, done) for binding in outputs}
+
+    def _map(self, node: workflow_pb2.ArrayNode, inputs: Literals, tasks: Templates) -> Literals:
+        """Every element of the mapped input by itself; None where one failed and may fail."""
+        self.array_nodes.append(node)
+        template = tasks[node.node.task_node.reference_id.name]
+        n = max(len(literal.collection.literals) for literal in inputs.values())
+
+        def element(index: int) -> Literals | PodFailed:
+            try:
+                return self._run_task(template, inputs, index)
+            except PodFailed as error:
+                return error
+
+        with ThreadPoolExecutor(min(PODS_AT_ONCE, node.parallelism or n)) as pool:
+            results = list(pool.map(element, range(n)))
+        errors = [result for result in results if isinstance(result, PodFailed)]
+        if n - len(errors) < node.min_success_ratio * n:
+            raise errors[0]
+        nothing = literals_pb2.Literal(scalar=literals_pb2.Scalar(none_type=literals_pb2.Void()))
+        (name,) = template.interface.outputs.variables
+        collected = [nothing if isinstance(r, PodFailed) else r[name] for r in results]
+        collection = literals_pb2.LiteralCollection(literals=collected)
+        return {name: literals_pb2.Literal(collection=collection)}
+
+    def _run_task(
+        self, template: tasks_pb2.TaskTemplate, inputs: Literals, index: int | None = None
+    ) -> Literals:
+        key = _cache_key(template, inputs, index)
+        if template.metadata.discoverable and key in self.cache:
+            self.pods.append(Pod(template.id.name, index, "", cached=True))
+            return self.cache[key]
+        pod = self._run_container(template, inputs, index)
+        self.pods.append(pod)
+        outputs = self._outputs(pod)
+        if template.metadata.discoverable:
+            self.cache[key] = outputs
+        return outputs
+
+    def _outputs(self, pod: Pod) -> Literals:
+        folder = self.stored(pod.output_prefix)
+        if (folder / "error.pb").exists():
+            document = errors_pb2.ErrorDocument.FromString((folder / "error.pb").read_bytes())
+            pod.error = document.error.message
+            raise PodFailed(f"{pod.task}: {pod.error}")
+        if (folder / "futures.pb").exists():
+            content = (folder / "futures.pb").read_bytes()
+            job = dynamic_job_pb2.DynamicJobSpec.FromString(content)
+            return self._run_graph(
+                job.nodes, job.outputs, {}, {task.id.name: task for task in job.tasks}
+            )
+        if not (folder / "outputs.pb").exists():
+            pod.error = f"no outputs; its log:\n{pod.log}"
+            raise PodFailed(f"{pod.task}: {pod.error}")
+        content = (folder / "outputs.pb").read_bytes()
+        return dict(literals_pb2.LiteralMap.FromString(content).literals)
+
+    def _run_container(
+        self, template: tasks_pb2.TaskTemplate, inputs: Literals, index: int | None
+    ) -> Pod:
+        name = f"{template.id.name.split('.')[-1]}-{uuid.uuid4().hex[:8]}"
+        metadata = f"{STORE_PROTOCOL}://metadata/{name}"
+        inputs_file = self.stored(metadata) / "inputs.pb"
+        inputs_file.parent.mkdir(parents=True)
+        inputs_file.write_bytes(literals_pb2.LiteralMap(literals=inputs).SerializeToString())
+        values = {
+            "{{.input}}": f"{metadata}/inputs.pb",
+            "{{.outputPrefix}}": f"{metadata}/out",
+            "{{.rawOutputDataPrefix}}": f"{STORE_PROTOCOL}://raw/{name}",
+            "{{.checkpointOutputPrefix}}": f"{STORE_PROTOCOL}://raw/{name}/_checkpoints",
+            "{{.prevCheckpointPrefix}}": '""',
+        }
+        container = template.container
+        command = [values.get(word, word) for word in [*container.command, *container.args]]
+        # Directly under the temporary folder: a socket's address in it may have 107 characters.
+        disk = Path(tempfile.mkdtemp(prefix="pod-"))
+        for part in ("root", "home", "tmp"):
+            (disk / part).mkdir()
+        module_path = [folder for i, folder in self.broken.items() if i == index] + [self.site]
+        array = {"BATCH_JOB_ARRAY_INDEX_VAR_NAME": INDEX_VARIABLE, INDEX_VARIABLE: str(index)}
+        child = run_child(
+            command,
+            cwd=disk / "root",
+            environment={
+                "HOME": str(disk / "home"),
+                "TMPDIR": str(disk / "tmp"),
+                "PYTHONPATH": os.pathsep.join(map(str, module_path)),
+                "FLYTE_INTERNAL_EXECUTION_ID": "e1",
+                "FLYTE_INTERNAL_EXECUTION_PROJECT": template.id.project,
+                "FLYTE_INTERNAL_EXECUTION_DOMAIN": template.id.domain,
+                "FLYTE_INTERNAL_TASK_NAME": template.id.name,
+                "FLYTE_INTERNAL_TASK_VERSION": template.id.version,
+                **{variable.key: variable.value for variable in container.env},
+                **(array if index is not None else {}),
+            },
+        )
+        shutil.rmtree(disk)
+        return Pod(template.id.name, index, values["{{.outputPrefix}}"], log=child.stdout)
+
+
+def _cache_key(template: tasks_pb2.TaskTemplate, inputs: Literals, index: int | None) -> CacheKey:
+    """Flyte's: the task's name, its cache version, and the values it gets."""
+    ignored = set(template.metadata.cache_ignore_input_vars)
+    inputs = {name: literal for name, literal in inputs.items() if name not in ignored}
+    if index is not None:
+        inputs = {
+            name: literal.collection.literals[index] if literal.HasField("collection") else literal
+            for name, literal in inputs.items()
+        }
+    content = literals_pb2.LiteralMap(literals=inputs).SerializeToString(deterministic=True)
+    digest = hashlib.sha256(content).hexdigest()
+    return template.id.name, template.metadata.discovery_version, digest
+
+
+def _sources(bindings: Iterable[literals_pb2.Binding]) -> set[str]:
+    """The nodes whose outputs are needed; the workflow's own inputs are those of node ''."""
+    return {node for binding in bindings for node in _sources_of(binding.binding)}
+
+
+def _sources_of(data: literals_pb2.BindingData) -> set[str]:
+    if data.HasField("promise"):
+        return {data.promise.node_id}
+    return {node for part in data.collection.bindings for node in _sources_of(part)}
+
+
+def _resolve(data: literals_pb2.BindingData, done: Mapping[str, Literals]) -> literals_pb2.Literal:
+    if data.HasField("scalar"):
+        return literals_pb2.Literal(scalar=data.scalar)
+    if data.HasField("collection"):
+        parts = [_resolve(part, done) for part in data.collection.bindings]
+        return literals_pb2.Literal(collection=literals_pb2.LiteralCollection(literals=parts))
+    literal = done[data.promise.node_id][data.promise.var]
+    if not data.promise.attr_path:
+        return literal
+    # An attribute of a dataclass: FlytePropeller unpacks it, picks, and packs it again.
+    value = msgpack.unpackb(literal.scalar.binary.value)
+    for attribute in data.promise.attr_path:
+        value = value[attribute.string_value]
+    binary = literals_pb2.Binary(value=msgpack.packb(value), tag="msgpack")
+    return literals_pb2.Literal(scalar=literals_pb2.Scalar(binary=binary))

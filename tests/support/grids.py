@@ -1,0 +1,386 @@
+"""Fixed synthetic grids for the tests of the analysis and the report.
+
+The numbers follow simple formulas, so that a test can work out by hand what must come out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY, Run
+
+SIZES = (16, 24, 32, 40, 48, 56)
+# Tokens per second of repeat 1, 2 and 3, as factors of the cell's own rate.
+REPEAT_FACTORS = {"vanilla": (1.00, 1.02, 0.99), "Liger": (1.00, 1.01, 1.00)}
+VANILLA_RATE = 12_000.0
+GPU = {
+    "name": "NVIDIA H100 80GB HBM3",
+    "memory_GiB": 79.1,
+    "driver": "575.57.08",
+    "power_limit_W": 700.0,
+    "clocks_start": {"sm_MHz": 1980, "memory_MHz": 2619, "temperature_C": 34},
+    "clocks_end": {"sm_MHz": 1755, "memory_MHz": 2619, "temperature_C": 58},
+    "other_processes": [],
+}
+PACKAGES = {
+    "torch": "2.13.0",
+    "triton": "3.7.1",
+    "transformers": "5.23.0",
+    "trl": "1.14.0",
+    "liger-kernel": "0.8.5",
+    "datasets": "5.2.0",
+}
+
+
+def make_run(
+    arm: str,
+    size: int,
+    repeat: int = 1,
+    *,
+    outcome: str = COMPLETED,
+    rate: float | None = None,
+    memory_mb: float | None = None,
+    factor: float = 1.0,
+    energy: float | None = None,
+    steps: int = 40,
+    cpu: bool = False,
+    **arguments: Any,
+) -> Run:
+    """One run; `rate` is its average tokens per second, `memory_mb` its peak memory.
+
+    An arm other than Liger and vanilla has Liger if its name begins so, and `factor` times the
+    speed and 1/`factor` times the memory of those two.
+    """
+    liger = arm.startswith("Liger")
+    settings: dict[str, Any] = {
+        "model_name": "builtin:phi3-mini",
+        "dataset_name": "builtin:instructions",
+        "gpu_memory_limit_gib": None if cpu else 39.0,
+        "bf16": not cpu,
+        "max_steps": steps,
+        "arm_name": "" if arm in ("Liger", "vanilla") else arm,
+    } | arguments
+    args = TrainingArguments(
+        use_liger=liger, per_device_train_batch_size=size, run=repeat, **settings
+    )
+    own_rate = VANILLA_RATE * (1 + size / 200) * (1.2 + size / 250 if liger else 1.0)
+    own_factors = REPEAT_FACTORS["Liger" if liger else "vanilla"]
+    rate = rate or factor * own_rate * own_factors[(repeat - 1) % 3]
+    memory_mb = memory_mb or (14_000 + size * (430 if liger else 620)) / factor
+    history = _history(args, rate, memory_mb, cpu) if outcome == COMPLETED else pd.DataFrame()
+    if energy is not None and outcome == COMPLETED:
+        history["avg_energy_J_per_token"] = energy
+    return Run(args, outcome, history, _record(args, outcome, repeat, cpu))
+
+
+def grid(
+    sizes: tuple[int, ...] = SIZES,
+    repeats: int = 3,
+    arms: Iterable[str] | Mapping[str, dict[str, Any]] = ("Liger", "vanilla"),
+    **settings: Any,
+) -> list[Run]:
+    """Every run of a grid, all completed, in the grid's order.
+
+    `arms` may give each arm settings of its own.
+    """
+    own = arms if isinstance(arms, Mapping) else dict.fromkeys(arms, {})
+    return [
+        make_run(arm, size, repeat, **settings | own[arm])
+        for repeat in range(1, repeats + 1)
+        for size in sizes
+        for arm in own
+    ]
+
+
+# use_liger × torch_compile × loss_type, without what excludes each other.
+SIX_ARMS: dict[str, dict[str, Any]] = {
+    "vanilla": {},
+    "vanilla + chunked_nll": {"loss_type": "chunked_nll", "factor": 1.04},
+    "vanilla + torch_compile": {"torch_compile": True, "factor": 1.2},
+    "vanilla + torch_compile + chunked_nll": {
+        "torch_compile": True, "loss_type": "chunked_nll", "factor": 0.9,
+    },
+    "Liger": {},
+    "Liger + torch_compile": {"torch_compile": True, "factor": 1.1},
+}  # fmt: skip
+# use_liger × optim: the optimisers compute different things.
+FOUR_ARMS: dict[str, dict[str, Any]] = {
+    "Liger": {},
+    "Liger + adamw_torch": {"optim": "adamw_torch", "factor": 0.85},
+    "vanilla": {},
+    "vanilla + adamw_torch": {"optim": "adamw_torch", "factor": 0.85},
+}
+
+
+def two_arms(
+    speeds: tuple[tuple[float, float], ...], memory: tuple[float, float] = (900.0, 1000.0)
+) -> list[Run]:
+    """Batch size 16; a (Liger, vanilla) pair of tokens per second for each repeat."""
+    return [
+        make_run(arm, 16, repeat, rate=rate, memory_mb=used, steps=4)
+        for repeat, pair in enumerate(speeds, start=1)
+        for arm, rate, used in zip(("Liger", "vanilla"), pair, memory, strict=True)
+    ]
+
+
+def complete() -> list[Run]:
+    """36 runs: vanilla runs out of memory at 48 and 56, everything else completes."""
+    return [_out_of_memory(run) if _is_vanilla_above(run, 40) else run for run in grid()]
+
+
+def with_failures() -> list[Run]:
+    """Two batch sizes; one Liger run crashed, both arms of one repeat gave no result."""
+    runs = grid(sizes=(16, 24))
+    for position, error in (
+        (0, {"type": "RuntimeError", "message": "CUDA error: an illegal memory access\nwas met",
+             "traceback": "Traceback …"}),
+        (5, None),
+        (9, None),
+    ):  # fmt: skip
+        run = runs[position]
+        runs[position] = Run(run.training_args, FAILED, record={"error": error} if error else {})
+    return runs
+
+
+def one_repeat() -> list[Run]:
+    """A grid run once: no interval, no verdict."""
+    return [_out_of_memory(run) if _is_vanilla_above(run, 40) else run for run in grid(repeats=1)]
+
+
+def one_arm() -> list[Run]:
+    """Vanilla alone."""
+    return [
+        _out_of_memory(run) if _is_vanilla_above(run, 40) else run
+        for run in grid(arms=("vanilla",))
+    ]
+
+
+def one_batch_size() -> list[Run]:
+    """Both arms at batch size 16."""
+    return grid(sizes=(16,))
+
+
+def all_failed() -> list[Run]:
+    """Nothing completed: four runs failed, four ran out of memory."""
+    runs = grid(sizes=(16, 56), repeats=2)
+    return [
+        _out_of_memory(run)
+        if run.training_args.per_device_train_batch_size == 56
+        else Run(run.training_args, FAILED)
+        for run in runs
+    ]
+
+
+def on_cpu() -> list[Run]:
+    """A smoke run: Triton's interpreter, fp32, resident set in place of the allocator."""
+    return grid(
+        sizes=(2, 4), repeats=2, steps=6, cpu=True, model_name="builtin:phi3-tiny",
+    )  # fmt: skip
+
+
+def wide_intervals() -> list[Run]:
+    """Two repeats far apart, as on a shared machine: intervals leave the plot; a tiny bar."""
+    rates = {("vanilla", 1): 4100.0, ("vanilla", 2): 9500.0, ("Liger", 1): 21.0, ("Liger", 2): 30.0}
+    return [
+        make_run(arm, 2, repeat, rate=rate, memory_mb=430.0, steps=3, cpu=True)
+        for (arm, repeat), rate in rates.items()
+    ]
+
+
+def smoke_model_on_gpu() -> list[Run]:
+    """The tiny model on a GPU: real timings, which say nothing about the kernels."""
+    return grid(sizes=(2, 4), repeats=2, steps=6, model_name="builtin:phi3-tiny")
+
+
+def uncertain() -> list[Run]:
+    """A GPU that was shared: every interval of the speed-up reaches from minus to plus."""
+    rates = ((15_000.0, 12_000.0), (10_500.0, 12_100.0), (14_200.0, 11_000.0))
+    return [
+        make_run(arm, size, repeat, rate=rate * (1 + size / 100), memory_mb=used + 200 * size)
+        for repeat, pair in enumerate(rates, start=1)
+        for size in (16, 24, 32)
+        for arm, rate, used in zip(("Liger", "vanilla"), pair, (21_000.0, 24_000.0), strict=True)
+    ]
+
+
+def without_environment() -> list[Run]:
+    """Runs that ended before they could say what they ran on."""
+    runs = all_failed()
+    for run in runs:
+        run.record.pop("environment", None)
+    return runs
+
+
+def six_arms() -> list[Run]:
+    """Many arms at a single batch size, with the energy that they took."""
+    arms = {
+        name: {"energy": 0.03 / own.get("factor", 1.0), **own} for name, own in SIX_ARMS.items()
+    }
+    return grid(sizes=(8,), repeats=2, arms=arms, steps=12)
+
+
+def four_arms() -> list[Run]:
+    """Arms that compute different things, at three batch sizes; the largest fits two of them."""
+    runs = grid(sizes=(16, 32, 48), repeats=2, arms=FOUR_ARMS, steps=12)
+    for i, run in enumerate(runs):
+        args = run.training_args
+        if args.per_device_train_batch_size == 48 and not args.use_liger:
+            runs[i] = _out_of_memory(run)
+    runs[1] = Run(runs[1].training_args, FAILED, record={"error": {"type": "RuntimeError"}})
+    return runs
+
+
+def many_bars() -> list[Run]:
+    """Six arms at three batch sizes: too many bars for numbers that lie; some gave no result."""
+    runs = grid(sizes=(8, 16, 128), repeats=3, arms=SIX_ARMS, steps=6)
+    for i, run in enumerate(runs):
+        args = run.training_args
+        if args.per_device_train_batch_size == 128 and not args.use_liger:
+            runs[i] = _out_of_memory(run)
+        elif args.arm == "vanilla + torch_compile" and args.per_device_train_batch_size == 16:
+            runs[i] = Run(args, FAILED, record={"error": {"type": "RuntimeError"}})
+        elif args.arm == "Liger + torch_compile" and args.run == 2:
+            runs[i] = Run(args, FAILED)
+    return runs
+
+
+def long_names() -> list[Run]:
+    """Eight arms with names of up to ninety letters, at six batch sizes."""
+    kernels = {"Liger (rope, rms_norm, swiglu)": {"liger_kernels": ["rope", "rms_norm", "swiglu"]}}
+    arms = {
+        " + ".join([base, *extra]): {**own, **dict.fromkeys(extra, True), **length}
+        for base, own in {"vanilla": {}, **kernels}.items()
+        for more in ((), ("torch_compile", "gradient_checkpointing"))
+        for length in ({}, {"max_seq_length": 2048})
+        for extra in [(*more, *(f"{name}={value}" for name, value in length.items()))]
+    }
+    for own in arms.values():
+        own.pop("max_seq_length=2048", None)
+    return grid(sizes=(2, 4, 8, 16, 32, 64), repeats=2, arms=arms, steps=3)
+
+
+def no_vanilla() -> list[Run]:
+    """Two lengths of text, with Liger alone: neither of the arms is one of the blog's."""
+    arms = {
+        f"Liger + max_seq_length={length}": {"max_seq_length": length, "factor": factor}
+        for length, factor in ((512, 1.0), (2048, 0.8))
+    }
+    runs = grid(sizes=(2, 4), repeats=2, arms=arms, steps=6)
+    for run in runs:
+        run.record["dataset"]["checksum"] += f"-{run.training_args.max_seq_length}"
+    return runs
+
+
+ALL = {
+    "complete": complete,
+    "with_failures": with_failures,
+    "one_repeat": one_repeat,
+    "one_arm": one_arm,
+    "one_batch_size": one_batch_size,
+    "all_failed": all_failed,
+    "on_cpu": on_cpu,
+    "wide_intervals": wide_intervals,
+    "smoke_model_on_gpu": smoke_model_on_gpu,
+    "uncertain": uncertain,
+    "six_arms": six_arms,
+    "four_arms": four_arms,
+    "many_bars": many_bars,
+    "long_names": long_names,
+    "no_vanilla": no_vanilla,
+}
+
+
+def _is_vanilla_above(run: Run, size: int) -> bool:
+    return run.training_args.arm == "vanilla" and (
+        run.training_args.per_device_train_batch_size > size
+    )
+
+
+def _out_of_memory(run: Run) -> Run:
+    record = {key: value for key, value in run.record.items() if key != "phases"}
+    record["out_of_memory"] = {
+        "phase": "first step",
+        "step": 1,
+        "requested_MB": 938.0,
+        "allocated_MB": 38_802.5,
+        "reserved_MB": 39_410.0,
+        "message": "CUDA out of memory. Tried to allocate 938.00 MiB.",
+    }
+    record["phases"] = {"process": 0.4, "imports": 0.1, "data": 0.3, "model": 1.9, "teardown": 0.5}
+    return Run(run.training_args, OUT_OF_MEMORY, pd.DataFrame(), record)
+
+
+def _history(args: TrainingArguments, rate: float, memory_mb: float, cpu: bool) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    step_tokens = args.per_device_train_batch_size * args.max_seq_length
+    for step in range(1, args.max_steps + 1):
+        warm = step <= args.n_warmup_steps
+        wobble = 1 + 0.01 * math.sin(1.7 * step + args.run)
+        step_rate = rate * (0.35 if step == 1 else wobble)
+        # The arms differ by 0.1 % in bf16, by far less in fp32, growing over the steps.
+        apart = (1e-3 if args.bf16 else 2e-6) * step / args.max_steps if args.use_liger else 0.0
+        loss = (1.2 + 9.2 * math.exp(-step / 9)) * (1 + 0.02 * math.sin(step)) * (1 + apart)
+        row = {
+            "use_liger": args.use_liger,
+            "per_device_train_batch_size": args.per_device_train_batch_size,
+            "run": args.run,
+            "step": step,
+            "is_warmup": warm,
+            "loss": loss,
+            "grad_norm": 3.1 + math.cos(step),
+            "learning_rate": args.learning_rate * (1 - step / args.max_steps),
+            "num_input_tokens_seen": step * step_tokens,
+            "step_seconds": step_tokens / step_rate,
+            "step_tokens": step_tokens,
+            "step_tokens_per_second": step_rate,
+            "avg_tokens_per_second": math.nan if warm else rate,
+        }
+        total = math.nan if warm else memory_mb
+        if cpu:
+            row |= {"step_peak_resident_set_MB": memory_mb, "total_peak_resident_set_MB": total}
+        else:
+            row |= {
+                "step_peak_memory_allocated_MB": 0.96 * memory_mb,
+                "step_peak_memory_reserved_MB": memory_mb,
+                "total_peak_memory_allocated_MB": 0.96 * total,
+                "total_peak_memory_reserved_MB": total,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _record(args: TrainingArguments, outcome: str, repeat: int, cpu: bool) -> dict[str, Any]:
+    on = args.use_liger
+    parts = {"rms_norm": 65, "swiglu": 32, "rope": 32, "fused_linear_cross_entropy": 1}
+    position = (repeat - 1) * 100 + args.per_device_train_batch_size * 2 + (not on)
+    return {
+        "phases": {
+            "process": 0.4, "imports": 7.5 if position == 32 else 0.1, "data": 0.3, "model": 1.9,
+            "trainer": 0.6, "warmup_steps": 1.2,
+            "steps": round(args.per_device_train_batch_size * (0.28 if on else 0.38), 2),
+            "between_steps": 0.2, "save": 0.1, "teardown": 0.5,
+        },
+        "liger": {**{name: count if on else 0 for name, count in parts.items()}, "parts": parts},
+        "weights": {
+            "origin": "random", "source": args.model_name, "revision": None,
+            "n_parameters": 4_000_000 if cpu else 3_821_079_552, "checksum": "5f0c2a",
+            "dtype": "float32" if cpu else "bfloat16", "attn_implementation": "sdpa",
+        },
+        "dataset": {
+            "origin": "builtin", "source": args.dataset_name, "revision": None,
+            "rows": args.per_device_train_batch_size * args.max_steps,
+            "checksum": f"rows-{args.per_device_train_batch_size}", "padding_fraction": 0.12,
+        },
+        "environment": {
+            "python": "3.11.2", "platform": "Linux-6.1-x86_64", "cpu": "Xeon",
+            "packages": dict(PACKAGES), "gpu": None if cpu else dict(GPU),
+            "triton_interpreter": cpu,
+        },
+        "started_at": f"2026-11-20T10:{position // 60:02d}:{position % 60:02d}+00:00",
+        "wandb_url": f"https://wandb.ai/team/liger/runs/{args.slug}",
+    }  # fmt: skip

@@ -1,0 +1,363 @@
+"""One condition from arguments to record: parity, activation, outcomes, equal conditions."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import isolated_training
+from support.tiny import TINY
+
+from liger_benchmark.analysis.comparison import BF16_LOSS_BOUND
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.run import COMPLETED, Run
+from liger_benchmark.training import condition
+from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
+from liger_benchmark.training.model import PARTS
+
+
+@pytest.fixture(scope="module")
+def runs(
+    dataset_folder: Path, model_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Run]:
+    """Liger, then vanilla, then Liger again: in the order in which they could spoil each other."""
+    conditions = {
+        "liger": replace(TINY, use_liger=True),
+        "vanilla": TINY,
+        "liger again": replace(TINY, use_liger=True, run=2),
+    }
+    output = tmp_path_factory.mktemp("output")
+    return {
+        name: condition.run_condition(arguments, dataset_folder, model_folder, output / name)
+        for name, arguments in conditions.items()
+    }
+
+
+def test_every_condition_completes_with_a_row_a_step(runs: dict[str, Run]) -> None:
+    for run in runs.values():
+        assert run.outcome == COMPLETED
+        assert list(run.history["step"]) == [1, 2, 3]
+        assert list(run.history["is_warmup"]) == [True, False, False]
+
+
+def test_a_history_carries_its_own_condition(runs: dict[str, Run]) -> None:
+    for run in runs.values():
+        for name in ("use_liger", "per_device_train_batch_size", "run"):
+            assert set(run.history[name]) == {getattr(run.training_args, name)}
+
+
+def test_losses_of_both_arms_agree_at_every_step(runs: dict[str, Run]) -> None:
+    liger, vanilla = runs["liger"].history, runs["vanilla"].history
+    assert (liger["loss"] - vanilla["loss"]).abs().max() < 1e-4
+    assert (liger["grad_norm"] - vanilla["grad_norm"]).abs().max() < 1e-4
+    assert vanilla["loss"].nunique() == len(vanilla)  # the steps do train
+
+
+def test_vanilla_after_liger_is_vanilla_by_its_live_functions(runs: dict[str, Run]) -> None:
+    assert [runs["vanilla"].record["liger"][part] for part in PARTS] == [0, 0, 0, 0]
+    present = runs["vanilla"].record["liger"]["parts"]
+    assert present == {"rms_norm": 5, "swiglu": 2, "rope": 2, "fused_linear_cross_entropy": 1}
+
+
+def test_all_parts_of_liger_are_active_in_its_arm(runs: dict[str, Run]) -> None:
+    for name in ("liger", "liger again"):
+        record = runs[name].record["liger"]
+        assert {part: record[part] for part in PARTS} == record["parts"]
+
+
+def test_the_arms_start_from_the_same_weights_and_see_the_same_rows(runs: dict[str, Run]) -> None:
+    for part in ("weights", "dataset"):
+        assert len({run.record[part]["checksum"] for run in runs.values()}) == 1
+
+
+def test_tokens_are_counted_with_their_padding(runs: dict[str, Run]) -> None:
+    for run in runs.values():
+        assert list(run.history["step_tokens"]) == [2 * 32] * 3
+        assert list(run.history["num_input_tokens_seen"]) == [64, 128, 192]
+        last = run.history.iloc[-1]
+        measured = run.history[~run.history["is_warmup"]]
+        expected = measured["step_tokens"].sum() / measured["step_seconds"].sum()
+        assert last["avg_tokens_per_second"] == pytest.approx(expected)
+
+
+def test_the_record_tells_where_everything_came_from_and_where_the_time_went(
+    runs: dict[str, Run],
+) -> None:
+    record = runs["vanilla"].record
+    assert record["weights"]["origin"] == "random"
+    assert record["weights"]["n_parameters"] == 147776
+    assert record["dataset"]["source"] == "builtin:instructions"
+    assert record["environment"]["packages"]["trl"] == "1.14.0"
+    phases = record["phases"]
+    assert list(phases) == [
+        "process",
+        "imports",
+        "data",
+        "model",
+        "trainer",
+        "save",
+        "warmup_steps",
+        "steps",
+        "between_steps",
+        "teardown",
+    ]
+    assert all(seconds >= 0 for seconds in phases.values())
+
+
+def test_the_arms_differ_in_nothing_but_liger(
+    dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    """Field by field: trainer's and model's configuration, what is called, what is logged."""
+    found = {}
+    for use_liger in (True, False):
+        arguments = replace(TINY, use_liger=use_liger)
+        found[use_liger], _ = run_isolated(
+            isolated_training.effective_configuration,
+            arguments,
+            dataset_folder,
+            model_folder,
+            tmp_path,
+            on_message=lambda message: None,
+        )
+    assert found[True].keys() == found[False].keys()
+    differing = {key for key in found[True] if found[True][key] != found[False][key]}
+    assert differing == {"forward"}
+    assert found[False]["forward"].startswith("transformers.")
+    assert found[True]["forward"].startswith("liger_kernel.")
+    # The comparison has to be of something: these are among what is compared.
+    assert found[True]["args.optim"] == "sgd"
+    assert found[True]["model.dtype"] == "float32"
+    assert found[True]["attention"] == "sdpa"
+    assert found[False]["times that trl worked out entropy from logits"] == 0
+
+
+def test_what_an_arm_is_named_for_is_what_the_live_trainer_does(
+    dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    plain, other = (
+        run_isolated(
+            isolated_training.effective_configuration,
+            *(arguments, dataset_folder, model_folder, tmp_path),
+            on_message=lambda message: None,
+        )[0]
+        for arguments in (
+            TINY,
+            replace(TINY, torch_compile=True, gradient_checkpointing=True, optim="adamw_torch"),
+        )
+    )
+    for key, of_plain, of_other in (
+        ("checkpoints activations", False, True),
+        ("compiled", False, True),
+        ("optimizer class", "SGD", "AdamW"),
+    ):
+        assert (plain[key], other[key]) == (of_plain, of_other), key
+
+
+@pytest.mark.parametrize(
+    ("stage", "phase", "step", "n_rows"),
+    [
+        ("model", "model", 0, 0),
+        ("first step", "first step", 1, 0),
+        ("mid-run", "step", 2, 1),
+        ("optimizer", "optimizer", 2, 1),
+    ],
+)
+def test_memory_that_the_gpu_refuses_is_a_measurement(
+    stage: str,
+    phase: str,
+    step: int,
+    n_rows: int,
+    dataset_folder: Path,
+    model_folder: Path,
+    tmp_path: Path,
+) -> None:
+    rows: list[Any] = []
+    record, _ = run_isolated(
+        isolated_training.train_with_fault,
+        stage,
+        isolated_training.OUT_OF_MEMORY,
+        TINY,
+        dataset_folder,
+        model_folder,
+        tmp_path,
+        on_message=rows.append,
+    )
+    refused = record["out_of_memory"]
+    assert (refused["phase"], refused["step"]) == (phase, step)
+    assert refused["requested_MB"] == 1536.0
+    assert "1.50 GiB" in refused["message"]
+    assert {"allocated_MB", "reserved_MB"} <= refused.keys()
+    assert len(rows) == n_rows
+
+
+@pytest.mark.parametrize("stage", ["model", "first step", "mid-run", "optimizer", "callback"])
+def test_any_other_error_fails_with_the_childs_traceback(
+    stage: str, dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ChildFailed, match="something else broke") as failure:
+        run_isolated(
+            isolated_training.train_with_fault,
+            stage,
+            isolated_training.ANYTHING_ELSE,
+            TINY,
+            dataset_folder,
+            model_folder,
+            tmp_path,
+            on_message=lambda row: None,
+        )
+    assert failure.value.error["type"] == "RuntimeError"
+    assert "isolated_training.py" in failure.value.error["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("message", "is_memory"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", True),
+        ("CUDA error: out of memory", True),
+        ("CUDA driver error: out of memory", True),
+        ("Triton Error [CUDA]: out of memory", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("out of shared memory", False),
+        ("Triton Error [CUDA]: an illegal memory access was encountered", False),
+        ("CUDA error: device-side assert triggered", False),
+        ("No space left on device", False),
+    ],
+)
+def test_refused_memory_is_told_from_other_errors_in_every_librarys_words(
+    message: str, is_memory: bool
+) -> None:
+    refused = condition._refused_memory(RuntimeError(message))
+    assert (refused is not None) == is_memory
+    if refused is not None:
+        assert refused["requested_MB"] == (2048.0 if "Tried" in message else None)
+
+
+@pytest.mark.parametrize(
+    ("use_liger", "message"),
+    [
+        (True, "no such part of the live model runs Liger's code"),
+        (
+            False,
+            "Liger's code is active in the live model: "
+            "fused_linear_cross_entropy, rms_norm, rope, swiglu",
+        ),
+    ],
+)
+def test_an_arm_that_is_not_what_it_says_is_an_error(
+    use_liger: bool, message: str, dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ChildFailed, match=message):
+        run_isolated(
+            isolated_training.train_with_the_other_model,
+            replace(TINY, use_liger=use_liger),
+            dataset_folder,
+            model_folder,
+            tmp_path,
+            on_message=lambda row: None,
+        )
+
+
+def test_gradient_accumulation_makes_a_step_of_several_micro_batches(
+    dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    arguments = replace(TINY, gradient_accumulation_steps=2, per_device_train_batch_size=1)
+    run = condition.run_condition(arguments, dataset_folder, model_folder, tmp_path)
+    assert list(run.history["step_tokens"]) == [2 * 32] * 3
+    assert run.record["dataset"]["rows"] == 6
+
+
+def test_saving_and_evaluating_are_done_when_asked_for(
+    dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    arguments = replace(
+        TINY, save_strategy="epoch", eval_strategy="epoch", per_device_eval_batch_size=64
+    )
+    run = condition.run_condition(arguments, dataset_folder, model_folder, tmp_path / "model")
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    assert len(run.history) == 3
+
+
+def test_a_memory_limit_without_a_gpu_is_an_error(
+    dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    if condition.environment.visible_gpu() is not None:
+        pytest.skip("there is a GPU here")
+    arguments = replace(TINY, gpu_memory_limit_gib=39)
+    with pytest.raises(ChildFailed, match="gpu_memory_limit_gib: 39 needs a GPU"):
+        condition.run_condition(arguments, dataset_folder, model_folder, tmp_path)
+
+
+def test_every_setting_reaches_the_trainer_or_the_model() -> None:
+    """A field that nothing reads would be a setting without effect."""
+    handled_elsewhere = {
+        "dataset_format",
+        "liger_kernels",
+        "attn_implementation",
+        "arm_name",
+        "model_name",
+        "dataset_name",
+        "use_liger",
+        "report_to",
+        "n_warmup_steps",
+        "gpu_memory_limit_gib",
+        "require_idle_gpu",
+        "run",
+        "max_seq_length",
+        "warmup_ratio",
+        "include_num_input_tokens_seen",
+    }
+    config = condition.sft_config(TINY, Path("out"))
+    fields = {f.name for f in dataclasses.fields(TrainingArguments)}
+    assert fields - handled_elsewhere <= config.keys()
+    changed = condition.sft_config(
+        replace(TINY, max_seq_length=64, warmup_ratio=0.5, weight_decay=0.01), Path("out")
+    )
+    assert (changed["max_length"], changed["warmup_steps"]) == (64, 0.5)
+    assert changed["weight_decay"] == 0.01
+
+
+def test_the_trainer_does_not_wait_for_the_gpu_to_count_tokens() -> None:
+    for counts in (True, False):
+        arguments = replace(TINY, include_num_input_tokens_seen=counts)
+        config = condition.sft_config(arguments, Path("out"))
+        assert config["include_num_input_tokens_seen"] == "no"
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_runs_out_of_memory_says_when_and_of_how_much(
+    dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    arguments = replace(
+        TINY,
+        bf16=True,
+        max_seq_length=512,
+        per_device_train_batch_size=256,
+        gpu_memory_limit_gib=0.5,
+    )
+    run = condition.run_condition(arguments, dataset_folder, model_folder, tmp_path)
+    assert run.outcome == "out_of_memory"
+    refused = run.record["out_of_memory"]
+    assert refused["phase"] == "first step"
+    assert refused["requested_MB"] > 0
+    assert refused["reserved_MB"] <= 512
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_memory_is_the_allocators_and_losses_agree_in_bf16(
+    dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    losses = []
+    for use_liger in (True, False):
+        arguments = replace(TINY, bf16=True, use_liger=use_liger)
+        run = condition.run_condition(arguments, dataset_folder, model_folder, tmp_path)
+        assert run.outcome == COMPLETED
+        last = run.history.iloc[-1]
+        assert 0 < last["step_peak_memory_allocated_MB"] <= last["step_peak_memory_reserved_MB"]
+        assert run.record["environment"]["gpu"]["name"]
+        assert run.record["memory"]["allocator_retries"] == 0
+        losses.append(run.history["loss"])
+    assert ((losses[0] - losses[1]).abs() / losses[1]).max() < BF16_LOSS_BOUND

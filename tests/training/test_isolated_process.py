@@ -1,0 +1,139 @@
+"""A condition's process is fresh, and however it ends, its parent learns the truth."""
+
+from __future__ import annotations
+
+import multiprocessing.util
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from support import isolated_functions as functions
+
+from liger_benchmark.training.isolated_process import ChildFailed, run_isolated, summary
+
+
+def nothing(message: object) -> None:
+    pass
+
+
+def test_a_result_and_the_messages_before_it_arrive_in_order() -> None:
+    messages: list[object] = []
+    result, seconds = run_isolated(
+        functions.echo, 1, "two", {"three": 3}, on_message=messages.append
+    )
+    assert result == (1, "two", {"three": 3})
+    assert messages == [1, "two", {"three": 3}]
+    assert set(seconds) == {"process", "teardown"}
+    assert all(value >= 0 for value in seconds.values())
+
+
+def test_every_call_has_a_process_of_its_own() -> None:
+    first, _ = run_isolated(functions.process_id, on_message=nothing)
+    second, _ = run_isolated(functions.process_id, on_message=nothing)
+    assert len({first, second, os.getpid()}) == 3
+
+
+def test_torch_is_imported_before_the_process_begins_and_the_parents_script_is_not_run() -> None:
+    modules, _ = run_isolated(functions.loaded_modules, on_message=nothing)
+    assert modules == {"torch": True, "pytest": False, "main_is_the_parents": False}
+
+
+def test_a_class_patched_in_one_process_is_whole_in_the_next() -> None:
+    assert run_isolated(functions.patch_a_class, on_message=nothing)[0] == "Phi3RMSNorm"
+    assert run_isolated(functions.patch_a_class, on_message=nothing)[0] == "Phi3RMSNorm"
+
+
+def test_an_exception_comes_with_the_childs_own_traceback() -> None:
+    messages: list[object] = []
+    with pytest.raises(ChildFailed) as failure:
+        run_isolated(functions.raise_error, "no luck", on_message=messages.append)
+    assert messages == ["about to fail"]
+    assert failure.value.error["type"] == "ValueError"
+    assert failure.value.error["message"] == "no luck"
+    assert "isolated_functions.py" in str(failure.value)
+    assert summary(failure.value) == "ValueError: no luck"
+
+
+def test_a_killed_process_is_named_as_killed() -> None:
+    with pytest.raises(ChildFailed, match=r"signal 9 \(SIGKILL\)"):
+        run_isolated(functions.kill_itself, on_message=nothing)
+
+
+def test_a_process_that_leaves_without_a_result_has_failed() -> None:
+    with pytest.raises(ChildFailed, match="exit code 7"):
+        run_isolated(functions.leave_silently, on_message=nothing)
+
+
+def test_after_a_failure_the_next_process_works() -> None:
+    with pytest.raises(ChildFailed):
+        run_isolated(functions.kill_itself, on_message=nothing)
+    assert run_isolated(functions.echo, 5, on_message=nothing)[0] == (5,)
+
+
+def test_an_interrupted_parent_leaves_no_child_behind() -> None:
+    child: list[int] = []
+
+    def interrupt(process_id: int) -> None:
+        child.append(process_id)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_isolated(functions.sleep_for_long, on_message=interrupt)
+    deadline = time.monotonic() + 10
+    while _is_running(child[0]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _is_running(child[0])
+
+
+def test_a_temporary_folder_too_long_for_a_sockets_address_does(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 110)
+    long.mkdir()
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import tempfile, isolated_functions as functions\n"
+        "from liger_benchmark.training import isolated_process\n"
+        "if __name__ == '__main__':\n"
+        "    isolated_process.PRELOAD = []\n"
+        "    result, _ = isolated_process.run_isolated(functions.echo, 5, on_message=print)\n"
+        "    print(result, tempfile.gettempdir())\n"
+    )
+    here = Path(__file__).parent
+    ended = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"TMPDIR": str(long), "PYTHONPATH": f"{here}:{here.parent}"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout == f"5\n(5,) {long}\n", ended.stderr
+
+
+def test_where_no_temporary_folder_does_the_error_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused() -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "tempdir", "/" + "x" * 110)
+    monkeypatch.setattr(multiprocessing.util, "get_temp_dir", refused)
+    with pytest.raises(OSError, match=r"^TMPDIR: '/x+' is too long .*set it to a folder of 7\d"):
+        run_isolated(functions.process_id, on_message=nothing)
+    assert tempfile.gettempdir() == "/" + "x" * 110
+
+
+@pytest.mark.gpu
+def test_a_cuda_crash_in_one_process_leaves_the_next_untouched() -> None:
+    with pytest.raises(ChildFailed, match="CUDA|device-side assert|illegal"):
+        run_isolated(functions.crash_cuda, on_message=nothing)
+    assert run_isolated(functions.cuda_works, on_message=nothing)[0] == 8.0
+
+
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return True

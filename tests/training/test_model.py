@@ -1,0 +1,192 @@
+"""Llama, Qwen, Gemma and Mistral, as tiny random models, through the whole workflow."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.tiny import TINY
+
+import liger_kernel_finetuning as workflow
+from liger_benchmark import catalog
+from liger_benchmark.analysis.hardware import SMOKE_MODELS
+from liger_benchmark.experiment.grid import ExperimentArguments
+from liger_benchmark.experiment.inputs_file import read_inputs_file
+from liger_benchmark.experiment.preflight import check_model
+from liger_benchmark.run import COMPLETED, Run, read_run
+from liger_benchmark.sources.fetch import fetch_model
+from liger_benchmark.training import model
+from liger_benchmark.training.condition import run_condition
+from liger_benchmark.training.isolated_process import ChildFailed, summary
+from liger_benchmark.training.liger_kernels import liger_architectures
+
+PROJECT = Path(__file__).parents[2]
+# How many norms a layer has, besides the one after the last layer.
+NORMS = {"llama": 2, "mistral": 2, "qwen3": 4, "gemma3": 6}
+
+
+@pytest.fixture(autouse=True)
+def build_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(workflow, "BUILD", tmp_path / "build")
+    return tmp_path / "build"
+
+
+def runs_of(results: list[Any]) -> list[Run]:
+    return [read_run(Path(result.record.path).parent) for result in results]
+
+
+def check_arms(liger: Run, vanilla: Run, family: str) -> None:
+    """Both start from the same and compute the same, and just one of them with Liger."""
+    assert liger.training_args.use_liger and not vanilla.training_args.use_liger
+    for column in ("loss", "grad_norm"):
+        with_kernels, plain = liger.history[column], vanilla.history[column]
+        assert ((with_kernels - plain).abs() / plain).max() < 1e-5
+    for part in ("weights", "dataset"):
+        assert liger.record[part]["checksum"] == vanilla.record[part]["checksum"]
+    present = {
+        "rms_norm": 2 * NORMS[family] + 1,
+        "swiglu": 2,
+        "rope": 2,
+        "fused_linear_cross_entropy": 1,
+    }
+    for run, active in ((liger, present), (vanilla, dict.fromkeys(present, 0))):
+        assert {part: run.record["liger"]["parts"][part] for part in present} == present
+        assert {part: run.record["liger"][part] for part in present} == active
+
+
+@pytest.mark.parametrize(
+    ("family", "dataset", "dataset_format"),
+    [
+        ("mistral", "prompt-completion", "prompt_completion"),
+        ("qwen3", "chat", "messages"),
+        ("gemma3", "instructions", "text"),
+    ],
+)
+def test_each_family_goes_through_the_workflow_and_computes_the_same_in_both_arms(
+    family: str, dataset: str, dataset_format: str, build_folder: Path
+) -> None:
+    arguments = replace(
+        TINY,
+        model_name=f"builtin:{family}-tiny",
+        dataset_name=f"builtin:{dataset}",
+        dataset_format=dataset_format,
+        max_steps=2,
+        max_seq_length=16,
+    )
+    grid = ExperimentArguments(use_liger=[True, False], per_device_train_batch_size=[1])
+    results, table = workflow.benchmarking_experiment(
+        experiment_args=grid, training_args=arguments, n_runs=1
+    )
+    assert list(table["outcome"]) == [COMPLETED, COMPLETED]
+    check_arms(*runs_of(results), family)
+    [page] = build_folder.glob("results/*/report.html")
+    text = page.read_text(encoding="utf-8")
+    assert arguments.short_model_name in text and "a trial" in text
+
+
+def test_the_example_for_another_model_goes_through_the_workflow(build_folder: Path) -> None:
+    inputs = read_inputs_file(PROJECT / "examples" / "other_model.yaml")
+    # As it is, but shorter: the interpreter is slow.
+    results, table = workflow.benchmarking_experiment(
+        experiment_args=inputs.experiment_args,
+        training_args=replace(inputs.training_args, max_steps=2),
+        n_runs=1,
+    )
+    assert list(table["outcome"]) == [COMPLETED] * 4
+    for batch_size in (1, 2):
+        arms = {
+            run.training_args.use_liger: run
+            for run in runs_of(results)
+            if run.training_args.per_device_train_batch_size == batch_size
+        }
+        check_arms(arms[True], arms[False], "llama")
+    assert [*build_folder.glob("results/*/report.html")]
+
+
+def test_every_tiny_model_is_a_smoke_model_of_an_architecture_that_liger_knows() -> None:
+    tiny = {name: config for name, config in catalog.MODELS.items() if name.endswith("-tiny")}
+    assert tuple(f"builtin:{name}" for name in tiny) == SMOKE_MODELS
+    assert {config["model_type"] for config in tiny.values()} == {
+        "phi3",
+        "llama",
+        "mistral",
+        "qwen3",
+        "gemma3_text",
+    }
+    for config in catalog.MODELS.values():
+        assert config["model_type"] in liger_architectures()
+
+
+def test_the_known_architectures_are_those_of_the_installed_liger_with_their_switches() -> None:
+    from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
+
+    known = liger_architectures()
+    assert known.keys() == MODEL_TYPE_TO_APPLY_LIGER_FN.keys()
+    for model_type, function in MODEL_TYPE_TO_APPLY_LIGER_FN.items():
+        parameters = inspect.signature(function).parameters.values()
+        switches = {p.name: p.default for p in parameters if isinstance(p.default, bool)}
+        assert known[model_type] == switches
+    assert {"llama", "qwen3", "gemma3_text", "mistral", "phi3"} <= known.keys()
+
+
+@pytest.fixture
+def unknown_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny GPT-2, for which Liger has no kernels."""
+    config = {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "vocab_size": 512,
+        "n_embd": 32,
+        "n_layer": 1,
+        "n_head": 2,
+        "n_positions": 64,
+    }
+    monkeypatch.setitem(catalog.MODELS, "gpt2-tiny", config)
+    return fetch_model("builtin:gpt2-tiny", tmp_path / "gpt2")
+
+
+def test_a_model_that_liger_does_not_know_is_an_error_that_lists_those_it_knows(
+    unknown_model: Path, dataset_folder: Path, tmp_path: Path
+) -> None:
+    arguments = replace(TINY, model_name="my/gpt2", use_liger=True)
+    with pytest.raises(ChildFailed) as failure:
+        run_condition(arguments, dataset_folder, unknown_model, tmp_path / "liger")
+    line = summary(failure.value)
+    assert "training_args.model_name: Liger has no kernels for 'gpt2'; it has for " in line
+    assert ", gemma3_text, " in line and ", llama, " in line and "\n" not in line
+    # Without Liger it can still be measured.
+    vanilla = run_condition(TINY, dataset_folder, unknown_model, tmp_path / "vanilla")
+    assert vanilla.outcome == COMPLETED
+
+
+def test_it_is_found_before_anything_is_trained(
+    unknown_model: Path, build_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Any] = []
+    monkeypatch.setattr(workflow, "run_condition", lambda *args, **_: trained.append(args))
+    with pytest.raises(Exception, match=r"no kernels for 'gpt2'; it has for .*mistral"):
+        workflow.benchmarking_experiment(
+            experiment_args=ExperimentArguments(per_device_train_batch_size=[1]),
+            training_args=replace(TINY, model_name=str(unknown_model)),
+            n_runs=1,
+        )
+    assert not trained
+
+
+def test_a_config_without_a_type_is_transformers_to_judge() -> None:
+    check_model([replace(TINY, use_liger=True)], {"vocab_size": 512})
+
+
+def test_ligers_own_classes_are_counted_under_the_names_they_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    names = ["LigerRMSNormForGemma3", "LigerGEGLUMLPForGemma4", "LigerSwiGLUMLP", "Qwen3RMSNorm"]
+    names.append("MixtralExperts")
+    live = torch.nn.Sequential(*(type(name, (torch.nn.Identity,), {})() for name in names))
+    present = model.active_liger_parts(live)["present"]  # type: ignore[arg-type]
+    assert (present["rms_norm"], present["swiglu"]) == (2, 3)

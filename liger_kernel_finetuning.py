@@ -48,7 +48,7 @@ from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.code_version import SOURCES_CODE, code_digest
 from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.experiment.grid import ExperimentArguments, expand_grid
-from liger_benchmark.files import only_one_at_once
+from liger_benchmark.files import lock
 from liger_benchmark.flyte import command_line, tracking
 from liger_benchmark.flyte.credentials import MissingSecret
 from liger_benchmark.report import terminal
@@ -168,7 +168,7 @@ def train_model(
     )
     folder = store.run_folder(storage(), training_args, dataset_folder, model_folder)
     progress.condition_begins(training_args.condition)
-    store.forget_failure(storage(), training_args)
+    store.clear_failure(storage(), training_args)
     run = store.finished(folder)
     reused = run is not None
     if run is None:
@@ -234,7 +234,7 @@ def run_cached_training_benchmark(
         training_args=training_args_list
     )
     for folder, training_args in returned.items():  # none on a cluster
-        store.stand_in_if_lost(folder, training_args)
+        store.replace_missing_run(folder, training_args)
     return results
 
 
@@ -252,7 +252,7 @@ def analyze_results(
 ) -> pd.DataFrame:
     """Compare the arms, show it as Decks, and write the same as a page. One row a condition."""
     folder = store.experiment_folder(storage(), training_args_list)
-    with only_one_at_once(folder):
+    with lock(folder):
         for training_args, result in zip(training_args_list, results, strict=True):
             collect(training_args, result, folder / "runs" / training_args.slug)
         analysis = analyse(read_experiment([folder]), baseline)
@@ -336,7 +336,7 @@ def train_and_log(
     run = run_condition(
         training_args, dataset_folder, model_folder, output_folder, on_row=tracking.log_row
     )
-    return tracking.note_outcome(run)
+    return tracking.log_outcome(run)
 
 
 def wandb_options(training_args: TrainingArguments) -> dict[str, Any]:

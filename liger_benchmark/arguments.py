@@ -29,8 +29,6 @@ from liger_benchmark.validation import (
     setting,
 )
 
-__all__ = ["InvalidInput", "TrainingArguments"]
-
 # The names transformers gives them. Only optimisers that need no package beyond requirements.txt;
 # a test holds both tuples against the installed library.
 OPTIMIZERS = (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def fresh_folder(
+def atomic_folder(
     folder: Path, keep: Callable[[Path, Path], bool] = lambda old, new: False
 ) -> Iterator[Path]:
     """A folder to fill that takes its place whole when the block is left without an error.
@@ -74,7 +74,7 @@ def same_content(a: Path, b: Path) -> bool:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A file to write that takes its place in one move when the block is left without an error.
 
     It is on the disk by then: a power cut leaves the old one, or the new one whole.
@@ -90,7 +90,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def only_one_at_once(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
     """Wait until no other process on this machine is in such a block for `folder`.
 
     A process that dies inside lets the others in.

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.files import whole_file
+from liger_benchmark.files import atomic_file
 
 HISTORY_FILE = "history.csv"
 RECORD_FILE = "record.json"
@@ -53,7 +53,7 @@ def write_run(folder: str | Path, run: Run) -> Path:
     """Write a run's two files into `folder`, the record last, and return the folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / HISTORY_FILE) as partial:
+    with atomic_file(folder / HISTORY_FILE) as partial:
         run.history.to_csv(partial, index=False)
     record = {
         "format": FORMAT,
@@ -62,7 +62,7 @@ def write_run(folder: str | Path, run: Run) -> Path:
         "n_history_rows": len(run.history),
         **run.record,
     }
-    with whole_file(folder / RECORD_FILE) as partial:
+    with atomic_file(folder / RECORD_FILE) as partial:
         partial.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return folder
 

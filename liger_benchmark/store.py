@@ -19,7 +19,7 @@ import pandas as pd
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.code_version import code_digest
-from liger_benchmark.files import fresh_folder, whole_file
+from liger_benchmark.files import atomic_file, atomic_folder
 from liger_benchmark.run import (
     FAILED,
     HISTORY_FILE,
@@ -78,7 +78,7 @@ def keep_failure(
         write_run(failure_folder(root, arguments), run)
 
 
-def forget_failure(root: Path, arguments: TrainingArguments) -> None:
+def clear_failure(root: Path, arguments: TrainingArguments) -> None:
     """Forget why the condition failed the last time: it is tried again."""
     shutil.rmtree(failure_folder(root, arguments), ignore_errors=True)
 
@@ -104,7 +104,7 @@ def run_and_keep(folder: Path, train: Callable[[Path], Run]) -> Run:
     If an experiment beside this one has finished the same run meanwhile, that one stays and is
     returned: it may have been counted already.
     """
-    with fresh_folder(folder, keep=lambda old, new: finished(old) is not None) as partial:
+    with atomic_folder(folder, keep=lambda old, new: finished(old) is not None) as partial:
         run = train(partial / MODEL_FOLDER)
         (partial / MODEL_FOLDER).mkdir(exist_ok=True)
         write_run(partial, run)
@@ -117,7 +117,7 @@ def lost_run(arguments: TrainingArguments, why: object) -> Run:
     return Run(arguments, FAILED, record={"error": {"type": "ResultLost", "message": message}})
 
 
-def stand_in_if_lost(folder: Path, arguments: TrainingArguments) -> None:
+def replace_missing_run(folder: Path, arguments: TrainingArguments) -> None:
     """Put a failed run where a finished one was and is gone.
 
     flytekit refuses all of an experiment's results for one whose files are not there.
@@ -138,7 +138,7 @@ def copy_run(history: Path, record: Path, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for source, name in ((history, HISTORY_FILE), (record, RECORD_FILE)):
-        with whole_file(folder / name) as partial:
+        with atomic_file(folder / name) as partial:
             shutil.copyfile(source, partial)
     read_run(folder)
 

@@ -11,7 +11,7 @@ import pytest
 from support.tiny import TINY
 
 from liger_benchmark import store
-from liger_benchmark.files import fresh_folder
+from liger_benchmark.files import atomic_folder
 from liger_benchmark.run import (
     COMPLETED,
     FAILED,
@@ -100,13 +100,13 @@ def test_a_run_that_is_interrupted_leaves_nothing_that_looks_finished(tmp_path: 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    with fresh_folder(folder) as fresh:
+    with atomic_folder(folder) as fresh:
         (fresh / "old").write_text("1")
-    with pytest.raises(OSError, match="disk full"), fresh_folder(folder) as fresh:
+    with pytest.raises(OSError, match="disk full"), atomic_folder(folder) as fresh:
         (fresh / "new").write_text("2")
         raise OSError("disk full")
     assert [p.name for p in folder.iterdir()] == ["old"]
-    with fresh_folder(folder) as fresh:
+    with atomic_folder(folder) as fresh:
         (fresh / "new").write_text("2")
     assert [p.name for p in folder.iterdir()] == ["new"]
 

@@ -93,7 +93,7 @@ def log_row(row: dict[str, Any]) -> None:
     _if_open(lambda run: run.log(metrics, step=row["step"]))
 
 
-def note_outcome(run: Run) -> Run:
+def log_outcome(run: Run) -> Run:
     """Write the outcome into the open W&B run, and its address or its trouble into the record."""
     _if_open(lambda wandb_run: wandb_run.summary.update({"outcome": run.outcome}))
     run.record |= address()

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from liger_benchmark import catalog
-from liger_benchmark.arguments import InvalidInput
 from liger_benchmark.files import lasting_folder
 from liger_benchmark.sources import builtin, hub
 from liger_benchmark.sources.hub import Kind
 from liger_benchmark.sources.hub import SourceUnavailable as SourceUnavailable  # raised from here
+from liger_benchmark.validation import InvalidInput
 
 SOURCE_FILE = "source.json"
 # An index without its shards is not "no weights": loading it has to fail.

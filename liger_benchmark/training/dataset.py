@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from liger_benchmark.arguments import InvalidInput, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.sources.fetch import has_tokenizer
 from liger_benchmark.training.row_formats import encode, usable_rows
-from liger_benchmark.validation import one_line
+from liger_benchmark.validation import InvalidInput, one_line
 
 if TYPE_CHECKING:
     import datasets

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, InvalidInput
+from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS
 from liger_benchmark.sources.fetch import has_weights, provenance
 from liger_benchmark.training.liger_kernels import (
     are_the_default,
     kernels_turned_on,
     liger_switches,
 )
-from liger_benchmark.validation import one_line
+from liger_benchmark.validation import InvalidInput, one_line
 
 if TYPE_CHECKING:
     import torch

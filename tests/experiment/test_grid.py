@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from liger_benchmark.arguments import LIGER_KERNELS, InvalidInput, TrainingArguments
+from liger_benchmark.arguments import LIGER_KERNELS, TrainingArguments
 from liger_benchmark.experiment.grid import (
     AXES,
     NO_AXIS,
@@ -17,6 +17,7 @@ from liger_benchmark.experiment.grid import (
     expand_grid,
 )
 from liger_benchmark.experiment.inputs_file import read_inputs_file
+from liger_benchmark.validation import InvalidInput
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 

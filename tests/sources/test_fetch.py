@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from liger_benchmark import catalog, files
-from liger_benchmark.arguments import InvalidInput
 from liger_benchmark.sources import builtin, fetch
 from liger_benchmark.sources.fetch import fetch_dataset, fetch_model
 from liger_benchmark.training.row_formats import RESPONSE_MARKER
+from liger_benchmark.validation import InvalidInput
 
 CONFIG = b'{"model_type": "phi3"}'
 ROWS = [{"text": f"### Response:\nanswer {i}"} for i in range(5)]
@@ -259,7 +259,7 @@ def test_two_names_never_share_a_folder() -> None:
 def test_an_interrupted_fetch_leaves_the_old_folder_and_no_half_one(tmp_path: Path) -> None:
     fetch_model("builtin:phi3-tiny", tmp_path / "model")
     before = digest(tmp_path / "model")
-    with pytest.raises(KeyboardInterrupt), files.fresh_folder(tmp_path / "model") as fresh:
+    with pytest.raises(KeyboardInterrupt), files.atomic_folder(tmp_path / "model") as fresh:
         (fresh / "config.json").write_text("half")
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

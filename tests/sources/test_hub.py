@@ -71,7 +71,7 @@ FETCH = """
 import sys
 from pathlib import Path
 from liger_benchmark.sources import fetch, hub
-from liger_benchmark.arguments import InvalidInput
+from liger_benchmark.validation import InvalidInput
 hub.WAITS_S = (0.01, 0.01)
 kind, folder, *names = sys.argv[1:]
 for name in names:

@@ -9,7 +9,6 @@ import datasets
 import pytest
 from support.tiny import TINY
 
-from liger_benchmark.arguments import InvalidInput
 from liger_benchmark.sources.fetch import fingerprint
 from liger_benchmark.training.dataset import (
     IGNORED,
@@ -19,6 +18,7 @@ from liger_benchmark.training.dataset import (
     tokenize,
 )
 from liger_benchmark.training.row_formats import RESPONSE_MARKER
+from liger_benchmark.validation import InvalidInput
 
 
 def saved(tmp_path: Path, rows: list[dict[str, object]]) -> Path:

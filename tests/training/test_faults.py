@@ -40,7 +40,7 @@ import liger_kernel_finetuning as workflow
 from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.grid import ExperimentArguments
-from liger_benchmark.files import fresh_folder, only_one_at_once
+from liger_benchmark.files import atomic_folder, lock
 from liger_benchmark.run import COMPLETED, FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run
 from liger_benchmark.sources import fetch
 from liger_benchmark.sources.fetch import fetch_dataset, fingerprint
@@ -327,8 +327,8 @@ def test_a_source_that_was_edited_does_not_change_under_a_run_that_reads_it(
 def test_of_two_processes_one_waits_until_the_other_is_done_or_dead(tmp_path: Path) -> None:
     code = (
         "import sys, os, time; from pathlib import Path\n"
-        "from liger_benchmark.files import only_one_at_once\n"
-        "with only_one_at_once(Path(sys.argv[1])):\n"
+        "from liger_benchmark.files import lock\n"
+        "with lock(Path(sys.argv[1])):\n"
         "    print('in', flush=True); time.sleep(60)\n"
     )
     first = subprocess.Popen(
@@ -338,7 +338,7 @@ def test_of_two_processes_one_waits_until_the_other_is_done_or_dead(tmp_path: Pa
     entered: list[float] = []
 
     def enter() -> None:
-        with only_one_at_once(tmp_path / "a"):
+        with lock(tmp_path / "a"):
             entered.append(time.monotonic())
 
     waiting = threading.Thread(target=enter)
@@ -375,8 +375,8 @@ def test_a_place_that_is_taken_in_the_last_moment_is_kept_if_it_will_do(
         raise OSError("Directory not empty")
 
     monkeypatch.setattr(files.os, "replace", taken)
-    with fresh_folder(tmp_path / "a", keep=lambda old, new: True):
+    with atomic_folder(tmp_path / "a", keep=lambda old, new: True):
         pass
-    with pytest.raises(OSError, match="not empty"), fresh_folder(tmp_path / "b"):
+    with pytest.raises(OSError, match="not empty"), atomic_folder(tmp_path / "b"):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

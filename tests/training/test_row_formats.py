@@ -11,11 +11,12 @@ import datasets
 import pytest
 from support.tiny import TINY
 
-from liger_benchmark.arguments import DATASET_FORMATS, InvalidInput
+from liger_benchmark.arguments import DATASET_FORMATS
 from liger_benchmark.sources import builtin
 from liger_benchmark.sources.fetch import fetch_dataset
 from liger_benchmark.training.dataset import IGNORED, load_tokenizer, prepare_datasets, tokenize
 from liger_benchmark.training.row_formats import FORMS
+from liger_benchmark.validation import InvalidInput
 
 LONG = replace(TINY, max_seq_length=512)
 QUESTION = {"role": "user", "content": "Who opens the gate?"}

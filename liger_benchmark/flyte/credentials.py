@@ -1,10 +1,24 @@
-"""A secret that a task needs and its pod lacks: an error that says which command creates it."""
+"""The secrets that tasks ask for, and how a pod reads them."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+
+from flytekit import Secret, current_context
+from flytekit.configuration.plugin import get_plugin
+
+from image_spec import SECRET_GROUP, SECRETS
+from liger_benchmark.flyte.local_run import is_local
+
+# Without `union` installed, flytekit takes no secret that has no group.
+GROUP = SECRET_GROUP or ("liger-benchmark" if get_plugin().secret_requires_group() else None)
+WANDB_SECRET = Secret(key="wandb_api_key", group=GROUP)
+HF_SECRET = Secret(key="hf_token", group=GROUP)
+
 
 class MissingSecret(RuntimeError):
-    """The message is one line.
+    """A secret that a task needs is not in its pod. The message is one line with the cure.
 
     Args:
         key: the secret's name.
@@ -23,3 +37,28 @@ class MissingSecret(RuntimeError):
             f"secret {key}: is not in this pod; create it with `{create}` and name it in "
             "LIGER_BENCHMARK_SECRETS when you register the workflow"
         )
+
+
+def requested(secret: Secret) -> list[Secret]:
+    """`secret` as a task's `secret_requests`, if it was asked for at registration."""
+    return [secret] if secret.key in SECRETS else []
+
+
+def read_secret(secret: Secret) -> str:
+    """A secret's value in a pod.
+
+    Raises:
+        MissingSecret: if the pod does not have it.
+    """
+    context = current_context()
+    with contextlib.suppress(ValueError):
+        if value := context.secrets.get(group=secret.group, key=secret.key):
+            return value
+    execution = context.execution_id
+    raise MissingSecret(secret.key, secret.group, f"{execution.project}-{execution.domain}")
+
+
+def with_hub_token() -> None:
+    """Give the Hub's client its token in a pod, if one was asked for at registration."""
+    if HF_SECRET.key in SECRETS and not is_local():
+        os.environ["HF_TOKEN"] = read_secret(HF_SECRET)

@@ -1,8 +1,7 @@
 """Weights & Biases: one run a condition, named, grouped, and closed as the condition ended.
 
-W&B watches a condition and decides nothing about it. What is wrong with the account is said before
-anything is trained; a W&B that cannot be reached, or breaks off, costs a line and no measurement.
-The record then says under `wandb_error` that the condition is not, or not wholly, tracked.
+A wrong account is refused before anything is trained. A W&B that cannot be reached, or breaks off,
+costs one line and no measurement; the record then says so under `wandb_error`.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import wandb
 from wandb.errors import AuthenticationError, UsageError
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.run import FAILED, Run
+from liger_benchmark.run import FAILED
 from liger_benchmark.training.condition import IDENTITY
 
 # What W&B may take, in seconds, before a condition begins and after it has ended.
@@ -30,11 +30,74 @@ INIT_TIMEOUT_S = 30.0
 FINISH_TIMEOUT_S = 300.0
 # And in which its own process has to be gone, if that no longer answers.
 TEARDOWN_TIMEOUT_S = 30.0
-# The settings in which the conditions of an experiment differ; `note_grid` adds its axes.
-_differing = {*IDENTITY, "arm_name"}
 
-# What went wrong with the condition's run, a line each.
-_problems: list[str] = []
+
+class TrackedRun:
+    """The W&B run of one condition, and what went wrong with it.
+
+    Attributes:
+        problems: a line each, every line once.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def note(self, problem: str) -> None:
+        """Say a problem, once a condition: a W&B that is gone would be missed at every step."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+            sys.stderr.write(f"W&B: {problem}\n")
+
+    def if_open(self, do: Callable[[Any], Any]) -> None:
+        """Call `do(wandb.run)` if a run is open; an error is noted, not raised."""
+        if wandb.run is None:
+            return
+        try:
+            do(wandb.run)
+        except Exception as error:
+            self.note(_one_line(error))
+
+    def open(self, *, api_key: str | None, **options: Any) -> None:
+        """Start the W&B run.
+
+        Raises:
+            TrackingRefused: if there is no API key, or W&B refuses it.
+        """
+        try:
+            settings = wandb.Settings(
+                # As a setting, unlike after wandb.login(), the key is written nowhere.
+                api_key=api_key,
+                init_timeout=INIT_TIMEOUT_S,
+                finish_timeout=FINISH_TIMEOUT_S,
+                quiet=True,
+            )
+            wandb.init(**options, settings=settings)
+        except (AuthenticationError, UsageError) as error:
+            raise TrackingRefused(
+                f"W&B: {_one_line(error)}; check the key (`wandb login`, or the secret "
+                "wandb_api_key on a cluster), or set training_args.report_to to none"
+            ) from None
+        except Exception as error:
+            self.note(f"the run is not tracked: {_one_line(error)}")
+
+    def close(self, exit_code: int) -> None:
+        """Finish the W&B run; a W&B process that is gone or stuck is left behind with it.
+
+        The next condition would otherwise be logged nowhere, under this one's address.
+        """
+        if wandb.run is None:
+            return
+        try:
+            wandb.run.finish(exit_code=exit_code)
+        except Exception as error:
+            self.note(_one_line(error))
+            teardown = threading.Thread(target=_tear_down, daemon=True)
+            teardown.start()
+            teardown.join(TEARDOWN_TIMEOUT_S)
+            wandb.run = None
+
+
+_current: ContextVar[TrackedRun | None] = ContextVar("tracked_run", default=None)
 
 
 class TrackingRefused(RuntimeError):
@@ -64,8 +127,8 @@ def wandb_run(
     Raises:
         TrackingRefused: if there is no API key, or W&B refuses it.
     """
-    _problems.clear()
-    _open(
+    tracked = TrackedRun()
+    tracked.open(
         name=arguments.condition,
         config=dataclasses.asdict(arguments),
         project=project,
@@ -77,98 +140,59 @@ def wandb_run(
         reinit="finish_previous",
         api_key=api_key,
     )
+    token = _current.set(tracked)
     try:
         yield
     except BaseException:
-        _if_open(lambda run: run.summary.update({"outcome": FAILED}))
-        _close(exit_code=1)
+        tracked.if_open(lambda run: run.summary.update({"outcome": FAILED}))
+        tracked.close(exit_code=1)
         raise
-    _close(exit_code=0)
+    else:
+        tracked.close(exit_code=0)
+    finally:
+        _current.reset(token)
 
 
 def log_row(row: dict[str, Any]) -> None:
     """Log a step's row of the history, if a W&B run is open."""
-    # Which condition it is, the W&B run's config says.
-    metrics = {key: value for key, value in row.items() if key not in IDENTITY}
-    _if_open(lambda run: run.log(metrics, step=row["step"]))
+    if tracked := _current.get():
+        # Which condition it is, the W&B run's config says.
+        metrics = {key: value for key, value in row.items() if key not in IDENTITY}
+        tracked.if_open(lambda run: run.log(metrics, step=row["step"]))
 
 
-def log_outcome(run: Run) -> Run:
-    """Write the outcome into the open W&B run, and its address or its trouble into the record."""
-    _if_open(lambda wandb_run: wandb_run.summary.update({"outcome": run.outcome}))
-    run.record |= address()
-    return run
+def log_outcome(outcome: str) -> dict[str, str]:
+    """Write the outcome into the open W&B run; returns what a record says of it, see `address`."""
+    if tracked := _current.get():
+        tracked.if_open(lambda run: run.summary.update({"outcome": outcome}))
+    return address()
 
 
 def address() -> dict[str, str]:
     """For a record: `wandb_url` of an open run that is online, `wandb_error` of one in trouble."""
+    tracked = _current.get()
+    if tracked is None:
+        return {}
     run = wandb.run
     known = {"wandb_url": run.url} if run is not None and not run.offline and run.url else {}
-    return known | ({"wandb_error": _problems[0]} if _problems else {})
+    return known | ({"wandb_error": tracked.problems[0]} if tracked.problems else {})
 
 
-def note_grid(grid: Sequence[TrainingArguments]) -> None:
-    """Take note of what the conditions of the experiment that begins differ in."""
-    settings = [dataclasses.asdict(arguments) for arguments in grid]
-    varied = {key for key in settings[0] if any(s[key] != settings[0][key] for s in settings)}
-    _differing.clear()
-    _differing.update(IDENTITY, ["arm_name"], varied)
-
-
-def experiment_name(arguments: TrainingArguments, version: str) -> str:
+def experiment_name(
+    arguments: TrainingArguments, grid: Sequence[TrainingArguments], version: str
+) -> str:
     """A name that all conditions of an experiment share, today and when it is run again.
 
     Args:
+        grid: the experiment's conditions, which tell its axes; may be empty.
         version: of all that is not an argument: code, pinned packages, the GPU's kind.
     """
-    shared = {k: v for k, v in dataclasses.asdict(arguments).items() if k not in _differing}
+    settings = dataclasses.asdict(arguments)
+    others = [dataclasses.asdict(other) for other in grid]
+    varied = {key for key, value in settings.items() if any(o[key] != value for o in others)}
+    shared = {k: v for k, v in settings.items() if k not in {*IDENTITY, "arm_name", *varied}}
     digest = hashlib.sha256(json.dumps([shared, version], sort_keys=True).encode()).hexdigest()
     return f"{arguments.short_model_name} {digest[:8]}"
-
-
-def _open(*, api_key: str | None, **options: Any) -> None:
-    try:
-        settings = wandb.Settings(
-            # As a setting, unlike after wandb.login(), the key is written nowhere.
-            api_key=api_key,
-            init_timeout=INIT_TIMEOUT_S,
-            finish_timeout=FINISH_TIMEOUT_S,
-            quiet=True,
-        )
-        wandb.init(**options, settings=settings)
-    except (AuthenticationError, UsageError) as error:
-        raise TrackingRefused(
-            f"W&B: {_one_line(error)}; check the key (`wandb login`, or the secret wandb_api_key "
-            "on a cluster), or set training_args.report_to to none"
-        ) from None
-    except Exception as error:
-        _note(f"the run is not tracked: {_one_line(error)}")
-
-
-def _if_open(do: Callable[[Any], Any]) -> None:
-    if wandb.run is None:
-        return
-    try:
-        do(wandb.run)
-    except Exception as error:
-        _note(_one_line(error))
-
-
-def _close(exit_code: int) -> None:
-    """Finish the run; a W&B process that is gone or stuck is left behind with it.
-
-    The next condition would otherwise be logged nowhere, under this one's address.
-    """
-    if wandb.run is not None:
-        try:
-            wandb.run.finish(exit_code=exit_code)
-        except Exception as error:
-            _note(_one_line(error))
-            teardown = threading.Thread(target=_tear_down, daemon=True)
-            teardown.start()
-            teardown.join(TEARDOWN_TIMEOUT_S)
-            wandb.run = None
-    _problems.clear()
 
 
 def _tear_down() -> None:
@@ -178,10 +202,3 @@ def _tear_down() -> None:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
-
-
-def _note(problem: str) -> None:
-    """Say it, once a condition: a W&B that is gone would be missed at every step."""
-    if problem not in _problems:
-        _problems.append(problem)
-        sys.stderr.write(f"W&B: {problem}\n")

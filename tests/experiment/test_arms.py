@@ -14,6 +14,7 @@ from support.tiny import TINY
 import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, TrainingArguments
 from liger_benchmark.experiment.inputs_file import ExperimentInputs, read_inputs_file
+from liger_benchmark.flyte import local_run
 from liger_benchmark.run import Run, read_run
 from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import ChildFailed
@@ -46,7 +47,7 @@ def table_and_runs(
 ) -> Iterator[tuple[pd.DataFrame, dict[str, Run]]]:
     """The example's arms, through the whole workflow; its table, and the runs by arm."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workflow, "BUILD", tmp_path_factory.mktemp("build"))
+        patch.setattr(local_run, "BUILD", tmp_path_factory.mktemp("build"))
         results, table = workflow.benchmarking_experiment(
             experiment_args=example.experiment_args,
             # As it is, but shorter: the interpreter is slow.

@@ -23,6 +23,7 @@ from support import fake_hub
 from support.tiny import TINY
 
 import liger_kernel_finetuning as workflow
+from liger_benchmark.flyte import conditions, credentials, wandb_task
 from liger_benchmark.flyte.credentials import MissingSecret
 from liger_benchmark.run import COMPLETED, Run
 
@@ -114,7 +115,7 @@ def test_a_missing_secret_names_the_command_that_creates_it(
 ) -> None:
     secret = SimpleNamespace(key="wandb_api_key", group=group)
     with pod(tmp_path), pytest.raises(MissingSecret) as caught:
-        workflow.read_secret(secret)
+        credentials.read_secret(secret)
     message = str(caught.value)
     assert message.startswith("secret wandb_api_key: is not in this pod; create it with " + command)
     assert "LIGER_BENCHMARK_SECRETS" in message
@@ -127,23 +128,23 @@ def test_a_secret_is_read_where_flyte_puts_it(
     group: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pod(tmp_path):
-        manager = workflow.current_context().secrets
+        manager = credentials.current_context().secrets
         variable = manager.get_secrets_env_var(group=group, key="hf_token")
         monkeypatch.setenv(variable, HUB_TOKEN + "\n")
-        assert workflow.read_secret(SimpleNamespace(key="hf_token", group=group)) == HUB_TOKEN
+        assert credentials.read_secret(SimpleNamespace(key="hf_token", group=group)) == HUB_TOKEN
 
 
 def test_the_hubs_client_gets_the_token_in_a_pod_if_it_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "before")
-    monkeypatch.setattr(workflow, "read_secret", lambda secret: f"value of {secret.key}")
+    monkeypatch.setattr(credentials, "read_secret", lambda secret: f"value of {secret.key}")
     with pod(tmp_path):
-        monkeypatch.setattr(workflow, "SECRETS", ["wandb_api_key"])
-        workflow.with_hub_token()
+        monkeypatch.setattr(credentials, "SECRETS", ["wandb_api_key"])
+        credentials.with_hub_token()
         assert os.environ["HF_TOKEN"] == "before"
-        monkeypatch.setattr(workflow, "SECRETS", ["wandb_api_key", "hf_token"])
-        workflow.with_hub_token()
+        monkeypatch.setattr(credentials, "SECRETS", ["wandb_api_key", "hf_token"])
+        credentials.with_hub_token()
         assert os.environ["HF_TOKEN"] == "value of hf_token"
 
 
@@ -151,11 +152,13 @@ def test_a_local_run_needs_no_flyte_secret(monkeypatch: pytest.MonkeyPatch) -> N
     def read(_: Secret) -> str:
         raise AssertionError("a secret was read")
 
-    monkeypatch.setattr(workflow, "read_secret", read)
-    monkeypatch.setattr(workflow, "is_local", lambda: True)
-    monkeypatch.setattr(workflow, "SECRETS", ["wandb_api_key", "hf_token"])
-    workflow.with_hub_token()
-    assert "api_key" not in workflow.wandb_options(TINY)
+    monkeypatch.setattr(credentials, "read_secret", read)
+    for module in (credentials, wandb_task):
+        monkeypatch.setattr(module, "is_local", lambda: True)
+    monkeypatch.setattr(wandb_task, "read_secret", read)
+    monkeypatch.setattr(credentials, "SECRETS", ["wandb_api_key", "hf_token"])
+    credentials.with_hub_token()
+    assert "api_key" not in wandb_task.wandb_options(TINY)
 
 
 @pytest.fixture
@@ -174,9 +177,9 @@ def train_in_a_pod(
     dataset_folder: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Train:
     monkeypatch.setattr(
-        workflow, "run_condition", lambda arguments, *_, on_row: Run(arguments, COMPLETED)
+        conditions, "run_condition", lambda arguments, *_, on_row: Run(arguments, COMPLETED)
     )
-    monkeypatch.setattr(workflow, "describe", lambda _: "done")
+    monkeypatch.setattr(conditions, "describe", lambda _: "done")
 
     def train() -> Any:
         with pod(tmp_path):
@@ -192,7 +195,7 @@ def train_in_a_pod(
 def test_in_a_pod_wandb_gets_flytes_secret_execution_and_pod(
     train_in_a_pod: Train, opened: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workflow, "read_secret", lambda _: WANDB_KEY)
+    monkeypatch.setattr(wandb_task, "read_secret", lambda _: WANDB_KEY)
     monkeypatch.setenv("HOSTNAME", "a1b2c3-n3-0-dn0-0-7")
     monkeypatch.setenv("FLYTE_EXECUTION_URL", "https://console.example/a1b2c3")
     train_in_a_pod()
@@ -205,7 +208,7 @@ def test_in_a_pod_wandb_gets_flytes_secret_execution_and_pod(
 def test_pods_that_do_not_know_their_name_do_not_share_a_run(
     train_in_a_pod: Train, opened: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workflow, "read_secret", lambda _: WANDB_KEY)
+    monkeypatch.setattr(wandb_task, "read_secret", lambda _: WANDB_KEY)
     monkeypatch.setenv("HOSTNAME", "build-machine")
     train_in_a_pod()
     assert opened["id"] is None
@@ -214,7 +217,7 @@ def test_pods_that_do_not_know_their_name_do_not_share_a_run(
 def test_a_pod_without_the_wandb_key_says_so_before_it_trains(
     train_in_a_pod: Train, opened: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workflow, "run_condition", None)
+    monkeypatch.setattr(conditions, "run_condition", None)
     with pytest.raises(MissingSecret, match="secret wandb_api_key"):
         train_in_a_pod()
     assert opened == {}

@@ -23,7 +23,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 import image_spec
 import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.flyte import tracking
+from liger_benchmark.flyte import conditions, local_run, tracking
 from liger_benchmark.flyte.tracking import TrackingRefused
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run, read_run
 from liger_benchmark.training.isolated_process import ChildFailed
@@ -90,7 +90,7 @@ def read_wandb(path: Path) -> WandbRun:
 
 @pytest.fixture
 def wandb_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(workflow, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(local_run, "BUILD", tmp_path / "build")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "tracked"))
     (tmp_path / "tracked").mkdir()
     return tmp_path / "tracked"
@@ -131,7 +131,7 @@ def train(
                 on_row(row)
             return outcome(given)
 
-        monkeypatch.setattr(workflow, "run_condition", condition)
+        monkeypatch.setattr(conditions, "run_condition", condition)
         return workflow.train_model(
             training_args=arguments,
             dataset_cache_dir=FlyteDirectory(str(dataset_folder)),
@@ -215,18 +215,14 @@ def test_conditions_of_an_experiment_share_a_group_of_their_own(
     assert all(group.startswith("phi3-tiny ") for group in groups)
 
 
-def test_what_the_grid_varies_parts_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "_differing", set(tracking._differing))
+def test_what_the_grid_varies_parts_no_group() -> None:
     short, long = (dataclasses.replace(TRACKED, max_seq_length=n) for n in (64, 128))
 
-    def groups() -> set[str]:
-        return {tracking.experiment_name(arguments, "version") for arguments in (short, long)}
+    def groups(grid: list[TrainingArguments]) -> set[str]:
+        return {tracking.experiment_name(args, grid, "version") for args in (short, long)}
 
-    assert len(groups()) == 2
-    tracking.note_grid([short, long])
-    assert len(groups()) == 1
-    tracking.note_grid([short])
-    assert len(groups()) == 2
+    assert len(groups([])) == 2
+    assert len(groups([short, long])) == 1
 
 
 def test_a_result_kept_from_an_earlier_run_makes_no_wandb_run(
@@ -286,7 +282,7 @@ def test_the_address_of_a_failed_run_is_kept_with_its_error(
 ) -> None:
     with pytest.raises(Exception, match="no"):
         train(fails)
-    [folder] = (workflow.BUILD / "failed").iterdir()
+    [folder] = (local_run.BUILD / "failed").iterdir()
     assert read_run(folder).record == {
         "error": {"type": "ValueError", "message": "no", "traceback": "ValueError: no"},
         "wandb_url": online.url,

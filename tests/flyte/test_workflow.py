@@ -23,6 +23,7 @@ import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.grid import ExperimentArguments
 from liger_benchmark.experiment.inputs_file import ExperimentInputs, read_inputs_file
+from liger_benchmark.flyte import conditions, local_run
 from liger_benchmark.run import read_run
 from liger_benchmark.training import condition
 from liger_benchmark.training.isolated_process import run_isolated
@@ -34,7 +35,7 @@ BOTH_ARMS = ExperimentArguments(use_liger=[True, False], per_device_train_batch_
 
 @pytest.fixture(autouse=True)
 def build_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(workflow, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(local_run, "BUILD", tmp_path / "build")
     return tmp_path / "build"
 
 
@@ -130,14 +131,14 @@ def test_a_sub_task_that_raises_leaves_none_and_the_report_says_failed(build_fol
 def test_a_killed_sub_task_leaves_none_and_is_called_failed(
     build_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = workflow.run_condition
+    original = conditions.run_condition
 
     def killed_if_liger(arguments: TrainingArguments, *args: Any, **kwargs: Any) -> Any:
         if arguments.use_liger:
             run_isolated(isolated_functions.kill_itself, on_message=print)
         return original(arguments, *args, **kwargs)
 
-    monkeypatch.setattr(workflow, "run_condition", killed_if_liger)
+    monkeypatch.setattr(conditions, "run_condition", killed_if_liger)
     results, table = run_experiment(TINY)
     assert [result is None for result in results] == [True, False]
     failed = table[table["arm"] == "Liger"].iloc[0]
@@ -252,7 +253,7 @@ def test_only_what_is_missing_runs_again(
     build_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained: list[str] = []
-    original = workflow.run_condition
+    original = conditions.run_condition
 
     def counting(arguments: TrainingArguments, *args: Any, **kwargs: Any) -> Any:
         trained.append(arguments.condition)
@@ -260,7 +261,7 @@ def test_only_what_is_missing_runs_again(
             run_isolated(isolated_functions.kill_itself, on_message=print)
         return original(arguments, *args, **kwargs)
 
-    monkeypatch.setattr(workflow, "run_condition", counting)
+    monkeypatch.setattr(conditions, "run_condition", counting)
     grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1, 2])
     first, _ = run_experiment(TINY, grid)
     second, _ = run_experiment(TINY, grid)

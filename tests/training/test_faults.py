@@ -41,6 +41,7 @@ from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.grid import ExperimentArguments
 from liger_benchmark.files import atomic_folder, lock
+from liger_benchmark.flyte import conditions, local_run
 from liger_benchmark.run import COMPLETED, FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run
 from liger_benchmark.sources import fetch
 from liger_benchmark.sources.fetch import fetch_dataset, fingerprint
@@ -126,7 +127,7 @@ Between = Callable[[Path, TrainingArguments], None]
 @pytest.fixture
 def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pd.DataFrame]:
     """Run the workflow, batch sizes 16 and 24, without training; its table by batch size."""
-    monkeypatch.setattr(workflow, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(local_run, "BUILD", tmp_path / "build")
 
     def run(before_it_ends: Between = lambda runs, arguments: None) -> pd.DataFrame:
         def condition(arguments: TrainingArguments, *_: Any, **__: Any) -> Run:
@@ -136,7 +137,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
             return replace(make_run("vanilla", size, steps=3, cpu=True), training_args=arguments)
 
         trained.clear()
-        monkeypatch.setattr(workflow, "run_condition", condition)
+        monkeypatch.setattr(conditions, "run_condition", condition)
         grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[16, 24])
         arguments = make_run("vanilla", 16, steps=3, cpu=True).training_args
         _, table = workflow.benchmarking_experiment(
@@ -224,6 +225,7 @@ def test_two_experiments_at_once_share_a_folder_in_peace(tmp_path: Path) -> None
         "from support.tiny import TINY\n"
         "from support.grids import make_run\n"
         "import liger_kernel_finetuning as workflow\n"
+        "from liger_benchmark.flyte import conditions, local_run\n"
         "from liger_benchmark.experiment.grid import ExperimentArguments\n"
         "seen = set()\n"
         "def condition(arguments, dataset, model, output, **_):\n"
@@ -233,8 +235,8 @@ def test_two_experiments_at_once_share_a_folder_in_peace(tmp_path: Path) -> None
         "    size = arguments.per_device_train_batch_size\n"
         "    made = make_run('vanilla', size, arguments.run, steps=3, cpu=True)\n"
         "    return replace(made, training_args=arguments)\n"
-        "workflow.run_condition = condition\n"
-        "workflow.BUILD = Path(sys.argv[1])\n"
+        "conditions.run_condition = condition\n"
+        "local_run.BUILD = Path(sys.argv[1])\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"
         "grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1, 2, 3])\n"

@@ -16,6 +16,7 @@ from liger_benchmark.analysis.hardware import SMOKE_MODELS
 from liger_benchmark.experiment.grid import ExperimentArguments
 from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.experiment.preflight import check_model
+from liger_benchmark.flyte import conditions, local_run
 from liger_benchmark.run import COMPLETED, Run, read_run
 from liger_benchmark.sources.fetch import fetch_model
 from liger_benchmark.training import model
@@ -30,7 +31,7 @@ NORMS = {"llama": 2, "mistral": 2, "qwen3": 4, "gemma3": 6}
 
 @pytest.fixture(autouse=True)
 def build_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(workflow, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(local_run, "BUILD", tmp_path / "build")
     return tmp_path / "build"
 
 
@@ -166,7 +167,7 @@ def test_it_is_found_before_anything_is_trained(
     unknown_model: Path, build_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[Any] = []
-    monkeypatch.setattr(workflow, "run_condition", lambda *args, **_: trained.append(args))
+    monkeypatch.setattr(conditions, "run_condition", lambda *args, **_: trained.append(args))
     with pytest.raises(Exception, match=r"no kernels for 'gpt2'; it has for .*mistral"):
         workflow.benchmarking_experiment(
             experiment_args=ExperimentArguments(per_device_train_batch_size=[1]),

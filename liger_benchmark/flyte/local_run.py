@@ -1,0 +1,67 @@
+"""What the tasks of one grid share while they run in one process: progress, and what was returned.
+
+On a cluster every condition has a pod of its own, and nothing is shared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flytekit import current_context
+from flytekit.core.context_manager import FlyteContextManager
+
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.report.progress import Progress
+
+# Local results lie in the project, where they last; flytekit's own folder is a temporary one.
+BUILD = Path(__file__).resolve().parents[2] / "build"
+
+
+@dataclass
+class GridRun:
+    """A grid that runs in this process.
+
+    Attributes:
+        grid: its conditions; empty in a pod, which knows only its own.
+        progress: prints where the grid is.
+        returned: the folders of the runs that were returned, with their conditions.
+    """
+
+    grid: list[TrainingArguments] = field(default_factory=list)
+    progress: Progress = field(default_factory=Progress)
+    returned: dict[Path, TrainingArguments] = field(default_factory=dict)
+
+
+_current: ContextVar[GridRun | None] = ContextVar("grid_run", default=None)
+
+
+@contextlib.contextmanager
+def grid_run(grid: list[TrainingArguments]) -> Iterator[GridRun]:
+    """Make `grid` the one that runs in this process, inside the block."""
+    run = GridRun(grid)
+    run.progress.begin(len(grid))
+    token = _current.set(run)
+    try:
+        yield run
+    finally:
+        _current.reset(token)
+
+
+def current_grid_run() -> GridRun:
+    """The grid that runs in this process, or an empty one."""
+    return _current.get() or GridRun()
+
+
+def is_local() -> bool:
+    """Whether Flyte runs its tasks here, in this process, rather than in a pod."""
+    state = FlyteContextManager.current_context().execution_state
+    return state is not None and state.is_local_execution()
+
+
+def storage() -> Path:
+    """Where files go: `BUILD` in a local run, the pod's working directory on a cluster."""
+    return BUILD if is_local() else Path(current_context().working_directory)

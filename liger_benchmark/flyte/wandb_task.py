@@ -1,0 +1,67 @@
+"""`wandb_init`, the blog's decorator, for a task that runs one condition of a grid."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+from flytekit import current_context
+from flytekit.types.directory import FlyteDirectory
+from flytekitplugins.wandb import wandb_init
+
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.flyte import tracking
+from liger_benchmark.flyte.cache_versions import TRAINING_VERSION
+from liger_benchmark.flyte.conditions import is_kept
+from liger_benchmark.flyte.credentials import WANDB_SECRET, read_secret
+from liger_benchmark.flyte.local_run import current_grid_run, is_local, storage
+
+
+class track_with_wandb(wandb_init):
+    """`wandb_init` for a condition that asks for W&B and has to be trained: a named run each.
+
+    flytekit's own `execute` logs in, which writes the key to the home folder, and opens a run
+    before it is known whether one is needed.
+    """
+
+    def execute(
+        self,
+        training_args: TrainingArguments,
+        dataset_cache_dir: FlyteDirectory,
+        model_cache_dir: FlyteDirectory,
+    ) -> Any:
+        """Run the task's function, inside a W&B run if the condition asks for one.
+
+        Raises:
+            TrackingRefused: if there is no API key, or W&B refuses it.
+            MissingSecret: if a pod does not have the key.
+        """
+        train = partial(self.task_function, training_args, dataset_cache_dir, model_cache_dir)
+        kept = partial(is_kept, training_args, dataset_cache_dir, model_cache_dir)
+        if training_args.report_to != "wandb" or kept():
+            return train()
+        with tracking.wandb_run(
+            training_args,
+            project=self.project,
+            entity=self.entity,
+            folder=storage(),
+            **wandb_options(training_args),
+        ):
+            return train()
+
+
+def wandb_options(training_args: TrainingArguments) -> dict[str, Any]:
+    """What a W&B run takes from Flyte: the experiment it belongs to and, on a cluster, the key."""
+    if is_local():
+        grid = current_grid_run().grid
+        return {"group": tracking.experiment_name(training_args, grid, TRAINING_VERSION)}
+    execution = current_context().execution_id.name
+    pod, url = os.environ.get("HOSTNAME", ""), os.environ.get("FLYTE_EXECUTION_URL")
+    return {
+        "group": execution,
+        "api_key": read_secret(WANDB_SECRET),
+        # Flyte's console finds a task's W&B run by the name of its pod.
+        "run_id": pod if pod.startswith(execution) else None,
+        "notes": f"[Execution URL]({url})" if url else None,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeGuard
 
 MINUS = "\N{MINUS SIGN}"
@@ -24,6 +24,11 @@ def model_title(short_model_name: str) -> str:
 def known(value: Any) -> TypeGuard[float]:
     """Whether a table's cell holds a number."""
     return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
+def number_or_dash(value: Any, write: Callable[[float], str]) -> str:
+    """`write(value)`, or a dash where a table's cell holds no number."""
+    return write(value) if known(value) else NO_VALUE
 
 
 def number(value: float, decimals: int = 0) -> str:

@@ -2,7 +2,7 @@
 
 The page is one file. It fetches nothing, runs on anything that shows HTML, and can be mailed.
 
-    python -m liger_benchmark.report.page FOLDER… [--baseline NAME] [--output FILE]
+    liger-benchmark report FOLDER… [--baseline NAME] [--output FILE]
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def write_page(analysis: Analysis, folder: str | Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rebuild a report from result folders, print its path; 1 and one line if that is refused."""
     parser = argparse.ArgumentParser(
-        prog="python -m liger_benchmark.report.page",
+        prog="liger-benchmark report",
         description="Build the report of one experiment from one or several result folders.",
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="holds runs/")

@@ -20,6 +20,7 @@ from liger_benchmark.arguments import LIGER, VANILLA
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
 # Okabe and Ito, "Color Universal Design" (2008).
 BLUE, VERMILLION, SKY, ORANGE = "#0072B2", "#D55E00", "#56B4E9", "#E69F00"
@@ -59,22 +60,32 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or text
 
 
-def draw_bar(
-    axes: Axes, arms: Sequence[str], arm: str, at: float, length: float, width: float, upright: bool
-) -> None:
-    """A bar in the style of its arm."""
-    for style in _bar_styles(arms, arm):
-        if upright:
-            axes.bar(at, length, width, **style)
-        else:
-            axes.barh(at, length, width, **style)
+def style_bar(bar: Rectangle, arms: Sequence[str], arm: str) -> list[Rectangle]:
+    """Give a bar, or a legend's handle, the style of its arm.
+
+    Returns the layers to lay over it: a hatch needs a layer of its own, because matplotlib's SVG
+    takes no transparency from the ground under a hatch.
+    """
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import Rectangle
+
+    colour, number = _colour(arms, arm)
+    fill = to_rgba(colour, 1.0 if arm == LIGER else LIGHT)
+    bar.set(facecolor=fill, edgecolor=colour, linewidth=1.6)
+    if number is None:
+        return []
+    hatch = _HATCHES[number % len(_HATCHES)]
+    return [
+        Rectangle(
+            bar.get_xy(), bar.get_width(), bar.get_height(), facecolor="none", edgecolor=colour,
+            linewidth=0, hatch=hatch, zorder=bar.get_zorder(),
+        )
+    ]  # fmt: skip
 
 
-def bar_handles(arms: Sequence[str]) -> list[Any]:
-    """What stands for each arm's bars in a legend."""
-    from matplotlib.patches import Patch
-
-    return [tuple(Patch(**style) for style in _bar_styles(arms, arm)) for arm in arms]
+def arm_colour(arms: Sequence[str], arm: str) -> str:
+    """The colour an arm is drawn in."""
+    return _colour(arms, arm)[0]
 
 
 def line_handles(arms: Sequence[str]) -> list[Any]:
@@ -103,22 +114,6 @@ def has_dark_bars(arm: str) -> bool:
 def is_hatched(arm: str) -> bool:
     """Whether a pattern lies on the arm's bars."""
     return arm not in (VANILLA, LIGER)
-
-
-def _bar_styles(arms: Sequence[str], arm: str) -> list[dict[str, Any]]:
-    """A bar's layers: a hatch takes one of its own, since its ground would be all filled."""
-    from matplotlib.colors import to_rgba
-
-    colour, number = _colour(arms, arm)
-    ground = {
-        "facecolor": to_rgba(colour, 1.0 if arm == LIGER else LIGHT),
-        "edgecolor": colour,
-        "linewidth": 1.6,
-    }
-    if number is None:
-        return [ground]
-    hatch = _HATCHES[number % len(_HATCHES)]
-    return [ground, {"facecolor": "none", "edgecolor": colour, "linewidth": 0, "hatch": hatch}]
 
 
 def _colour(arms: Sequence[str], arm: str) -> tuple[str, int | None]:

@@ -1,9 +1,9 @@
-"""How the report writes numbers and lists, so that a figure reads the same wherever it stands."""
+"""How numbers, units and lists are written, in the analysis' sentences and in the report."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, TypeGuard
 
 MINUS = "\N{MINUS SIGN}"
@@ -24,11 +24,6 @@ def model_title(short_model_name: str) -> str:
 def known(value: Any) -> TypeGuard[float]:
     """Whether a table's cell holds a number."""
     return value is not None and not (isinstance(value, float) and math.isnan(value))
-
-
-def number_or_dash(value: Any, write: Callable[[float], str]) -> str:
-    """`write(value)`, or a dash where a table's cell holds no number."""
-    return write(value) if known(value) else NO_VALUE
 
 
 def number(value: float, decimals: int = 0) -> str:
@@ -60,12 +55,12 @@ def all_the_same(low: float | None, high: float | None) -> bool:
 
 
 def decimals_for(low: float | None, high: float | None) -> int:
-    """No decimal where the interval is wider than one percent: it would say nothing."""
+    """Decimals for a percentage: 0 where its interval is wider than one percent, else 1."""
     return 0 if known(low) and known(high) and high - low >= 1 else 1
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A positive number with so many digits that count, without an exponent: `0.0347`, `1.20`."""
+    """A positive number with `digits` significant digits and no exponent: `0.0347`, `1.20`."""
     if not value or not math.isfinite(value):
         return number(value)
     return number(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))

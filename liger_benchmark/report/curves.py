@@ -1,4 +1,4 @@
-"""The parts of the report that show how the runs went: training curves, where the time goes."""
+"""The report's sections "Training curves" and "Where the time goes"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The few pieces of HTML the report is made of. What comes from inputs is escaped here."""
+"""The HTML elements the report is made of. Text from inputs is escaped here."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def items(texts: Iterable[str], css_class: str) -> str:
 
 
 def figure(svg: str, label: str, caption: str) -> str:
-    """A figure with its name for who cannot see it and its caption."""
+    """A figure with its caption; `label` is its name for a screen reader."""
     return (
         f"<figure>{accessible(svg, escape(label))}"
         f"<figcaption>{escape(caption)}</figcaption></figure>"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from liger_benchmark.wording import NO_VALUE, enumerate_words, number_or_dash, signed
+from liger_benchmark.wording import NO_VALUE, enumerate_words, known, signed
 
 
 def no_number(cell: Mapping[str, Any] | None) -> str:
@@ -42,7 +42,8 @@ def gain_text(pair: Mapping[str, Any] | None, name: str) -> str:
     """
     if pair is None:
         return "baseline" if name == "speedup" else NO_VALUE
-    return number_or_dash(pair[f"{name}_percent"], lambda percent: f"{signed(percent)} %")
+    percent = pair[f"{name}_percent"]
+    return f"{signed(percent)} %" if known(percent) else NO_VALUE
 
 
 def outcome_words(cell: Mapping[str, Any]) -> str:

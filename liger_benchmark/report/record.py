@@ -1,4 +1,4 @@
-"""The parts of the report that make it checkable: every run, everything recorded, how to repeat."""
+"""The report's sections "Runs" and "Environment": every run, all records, how to repeat them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of the report that answers the question: who won, by how much, how sure that is."""
+"""The report's first section: headline, verdict, bar plots and the table by batch size."""
 
 from __future__ import annotations
 

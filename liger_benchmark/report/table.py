@@ -1,4 +1,4 @@
-"""The table of the results: a row for each batch size and arm, one form for all grids."""
+"""The table "By batch size": a row for each batch size and arm."""
 
 from __future__ import annotations
 

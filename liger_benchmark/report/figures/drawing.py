@@ -1,9 +1,9 @@
-"""What all figures share: an SVG inside a page that follows its colours, and the arms' own.
+"""What all figures share: SVG that takes its colours from the page, and the arms' styles.
 
-Text and axes are drawn in the page's own text colour (`currentColor`), the arms in colours of the
-Okabe-Ito palette, which the page makes lighter or darker to hold on its background. Colour never
-carries a meaning alone: Liger's bars are filled, vanilla's outlined and all others hatched; its
-lines are solid, vanilla's broad and all others dashed.
+Text and axes are drawn in the page's text colour (`currentColor`). The arms' colours are those of
+the Okabe-Ito palette by default; the page sets lighter or darker ones for its background. Arms are
+told apart without colour too: Liger's bars are filled, vanilla's outlined and all others hatched;
+Liger's lines are solid, vanilla's broad and all others dashed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _IN_PAGE = {
 # As many as colours, and one less: it takes thirty arms until two look the same.
 _HATCHES = ("////", "....", "xxxx", "----", "\\\\\\\\")
 _DASHES = ((5, 2), (1.2, 1.6), (7, 2, 1.5, 2), (3, 1.2), (7, 1.5, 1.2, 1.5, 1.2, 1.5))
-LIGHT = 0.22  # how much of its colour fills a bar that is not all filled
+LIGHT = 0.22  # the opacity of the fill of every bar but Liger's
 
 WIDTH = 7.6  # inches; 72 to the inch in an SVG, so that a figure is as wide as a small page
 FONT_SIZE = 11
@@ -200,7 +200,11 @@ def new_figure(height: float) -> Iterator[tuple[Figure, Callable[[str], str]]]:
 
 
 def _inline(svg: str, name: str) -> str:
-    """Make matplotlib's SVG file a part of a page: no prologue, ids of its own, its colours."""
+    """Matplotlib's SVG file as a part of a page.
+
+    The prologue and the metadata are removed, `name` is put before every id, and the placeholder
+    colours are replaced by the page's.
+    """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
@@ -217,5 +221,5 @@ def _inline(svg: str, name: str) -> str:
 
 
 def accessible(svg: str, label: str) -> str:
-    """`svg` as one image with `label` (escaped text) as its name for who cannot see it."""
+    """`svg` as one image with `label` (escaped text) as its name for a screen reader."""
     return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -1,4 +1,4 @@
-"""How the report writes numbers and lists, so that a figure reads the same wherever it stands."""
+"""How numbers, units and lists are written, in the analysis' sentences and in the report."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def all_the_same(low: float | None, high: float | None) -> bool:
 
 
 def decimals_for(low: float | None, high: float | None) -> int:
-    """No decimal where the interval is wider than one percent: it would say nothing."""
+    """Decimals for a percentage: 0 where its interval is wider than one percent, else 1."""
     return 0 if known(low) and known(high) and high - low >= 1 else 1
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A positive number with so many digits that count, without an exponent: `0.0347`, `1.20`."""
+    """A positive number with `digits` significant digits and no exponent: `0.0347`, `1.20`."""
     if not value or not math.isfinite(value):
         return number(value)
     return number(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))

@@ -1,6 +1,8 @@
-"""The parts of the report that show how the runs went: training curves, where the time goes."""
+"""The report's sections "Training curves" and "Where the time goes"."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -10,10 +12,10 @@ from liger_benchmark.analysis.tables import Analysis, begins_a_sitting, overhead
 from liger_benchmark.arguments import BATCH_SIZE
 from liger_benchmark.report.figures.curves import loss_curves, phase_bars, throughput_curves
 from liger_benchmark.report.markup import (
-    Cell,
     Column,
     arm_cell,
     figure,
+    integer_cell,
     number_cell,
     paragraph,
     table,
@@ -86,53 +88,59 @@ def where_the_time_goes(analysis: Analysis) -> str:
     timed = [run for run in in_order if run.record.get("phases")]
     if not timed:
         return paragraph("No run recorded its phases.")
-    frame = pd.DataFrame(
-        [
-            {"arm": r.training_args.arm, BATCH_SIZE: _size(r), "run": r.training_args.run}
-            | r.record["phases"]
-            | {"overhead": overhead_seconds(r), "first": begins_a_sitting(r)}
-            for r in timed
-        ]
+    seconds = pd.DataFrame([run.record["phases"] for run in timed])
+    return (
+        paragraph(_overhead_sentence(analysis))
+        + _mean_phases_figure(analysis, timed, seconds)
+        + _phases_of_runs_table(timed, seconds)
     )
-    others = ("arm", BATCH_SIZE, "run", "overhead", "first")
-    phases = [name for name in frame if name not in others]
-    # The imports of a sitting's first run would stand for a whole condition's.
-    left_out = frame["first"] & ~frame.groupby([BATCH_SIZE, "arm"])["first"].transform("all")
-    means = frame[~left_out].groupby([BATCH_SIZE, "arm"])[phases].mean()
-    caption = "Arm and batch size; mean over the repeats"
-    if left_out.any():
-        caption += ", without a sitting’s first run, which waits for the imports"
+
+
+def _mean_phases_figure(analysis: Analysis, timed: Sequence[Run], seconds: pd.DataFrame) -> str:
+    """The mean seconds by phase of each arm and batch size. `seconds`: a row for each of `timed`.
+
+    A session's first run is left out where its arm and batch size have another one: its imports
+    would stand for a whole condition's.
+    """
+    cells = pd.MultiIndex.from_tuples([(_size(run), run.training_args.arm) for run in timed])
+    first = pd.Series([begins_a_sitting(run) for run in timed], index=cells)
+    left_out = first & ~first.groupby(level=[0, 1]).transform("all")
+    means = seconds.set_axis(cells)[~left_out].groupby(level=[0, 1]).mean()
     shown = [
         (size, arm)
-        for size in sorted(frame[BATCH_SIZE].unique())
+        for size in sorted(cells.unique(0))
         for arm in analysis.arms
         if (size, arm) in means.index
     ]
-    by_cell = means.loc[shown].set_axis([f"{arm}, {size}" for size, arm in shown])
+    caption = "Arm and batch size; mean over the repeats"
+    if left_out.any():
+        caption += ", without a session’s first run, which waits for the imports"
+    return figure(
+        phase_bars(means.loc[shown].set_axis([f"{arm}, {size}" for size, arm in shown])),
+        f"Seconds by phase for each arm and batch size. {_overhead_sentence(analysis)}",
+        f"{caption}.",
+    )
+
+
+def _phases_of_runs_table(timed: Sequence[Run], seconds: pd.DataFrame) -> str:
+    """Every run's seconds by phase. `seconds`: a row for each of `timed`, a column a phase."""
+    with_overhead = seconds.assign(overhead=[overhead_seconds(run) for run in timed])
     rows = [
         [
-            arm_cell(row["arm"]),
-            Cell(str(row[BATCH_SIZE]), value=row[BATCH_SIZE], is_number=True),
-            Cell(str(row["run"]), value=row["run"], is_number=True),
-            *(number_cell(row[name], number(row[name], 1)) for name in (*phases, "overhead")),
+            arm_cell(run.training_args.arm),
+            integer_cell(_size(run)),
+            integer_cell(run.training_args.run),
+            *(number_cell(value, lambda s: number(s, 1)) for value in of_run),
         ]
-        for row in frame.astype(object).to_dict("records")
+        for run, of_run in zip(timed, with_overhead.astype(object).to_numpy(), strict=True)
     ]
     columns = [Column("Arm"), Column("Batch size", True), Column("Run", True)]
-    columns += [Column(_phase(name), True) for name in (*phases, "overhead")]
-    return (
-        paragraph(_overhead_sentence(analysis))
-        + figure(
-            phase_bars(by_cell),
-            f"Seconds by phase for each arm and batch size. {_overhead_sentence(analysis)}",
-            f"{caption}.",
-        )
-        + table(
-            "Seconds by phase, every run. Overhead is all but the steps, warm-up among them.",
-            columns,
-            rows,
-            "dense sortable",
-        )
+    columns += [Column(_phase(name), True) for name in with_overhead]
+    return table(
+        "Seconds by phase, every run. Overhead is all but the steps, warm-up among them.",
+        columns,
+        rows,
+        "dense sortable",
     )
 
 
@@ -154,7 +162,7 @@ def _overhead_sentence(analysis: Analysis) -> str:
     if first is None or later is None:
         return f"{text}."
     return (
-        f"{text} and never more than {number(later, 1)} s, but for a sitting's first run, which "
+        f"{text} and never more than {number(later, 1)} s, but for a session's first run, which "
         f"waits for the imports ({number(first, 1)} s)."
     )
 

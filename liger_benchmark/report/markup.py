@@ -1,10 +1,10 @@
-"""The few pieces of HTML the report is made of. What comes from inputs is escaped here."""
+"""The HTML elements the report is made of. Text from inputs is escaped here."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -40,11 +40,21 @@ def escape(value: Any) -> str:
     return html.escape(str(value), quote=True)
 
 
-def number_cell(value: float | None, text: str, detail: str = "") -> Cell:
-    """A cell for a number, a dash where there is none."""
+def number_cell(value: Any, write: Callable[[float], str], detail: str = "") -> Cell:
+    """A cell with `write(value)`, or with a dash and no detail where there is no number."""
     if not known(value):
-        return Cell(NO_VALUE, is_number=True)
-    return Cell(text, detail, value, is_number=True)
+        return text_in_number_column(NO_VALUE)
+    return Cell(write(value), detail, value, is_number=True)
+
+
+def text_in_number_column(text: str) -> Cell:
+    """A cell for what stands in a column of numbers in place of one; it is sorted last."""
+    return Cell(text, is_number=True)
+
+
+def integer_cell(value: int) -> Cell:
+    """A cell for a batch size or the number of a repeat."""
+    return Cell(str(value), value=value, is_number=True)
 
 
 def arm_cell(arm: str) -> Cell:
@@ -68,7 +78,7 @@ def items(texts: Iterable[str], css_class: str) -> str:
 
 
 def figure(svg: str, label: str, caption: str) -> str:
-    """A figure with its name for who cannot see it and its caption."""
+    """A figure with its caption; `label` is its name for a screen reader."""
     return (
         f"<figure>{accessible(svg, escape(label))}"
         f"<figcaption>{escape(caption)}</figcaption></figure>"

@@ -1,8 +1,8 @@
-"""The report: Flyte's decks, the page that stands alone, and the command that rebuilds it.
+"""The report: Flyte's decks, the self-contained page, and the command that rebuilds it.
 
-The page is one file. It fetches nothing, runs on anything that shows HTML, and can be mailed.
+The page is one HTML file that fetches nothing.
 
-    python -m liger_benchmark.report.page FOLDER… [--baseline NAME] [--output FILE]
+    liger-benchmark report FOLDER… [--baseline NAME] [--output FILE]
 """
 
 from __future__ import annotations
@@ -64,9 +64,10 @@ def render_page(analysis: Analysis) -> str:
 
 
 def write_page(analysis: Analysis, folder: str | Path) -> Path:
-    """Write the page as `report.html` into `folder`, which is made if need be; its path.
+    """Write the page as `report.html` into `folder`, and return its path.
 
-    The inputs file that repeats the grid lies beside it, and says what the baseline was.
+    The folder is made if need be. An inputs file that repeats the grid, with its baseline, is
+    written beside the page.
     """
     path = Path(folder) / PAGE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,9 +78,12 @@ def write_page(analysis: Analysis, folder: str | Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Rebuild a report from result folders, print its path; 1 and one line if that is refused."""
+    """Rebuild a report from result folders and print its path.
+
+    Returns the exit status: 1, after one line on standard error, if the folders cannot be reported.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m liger_benchmark.report.page",
+        prog="liger-benchmark report",
         description="Build the report of one experiment from one or several result folders.",
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="holds runs/")

@@ -1,4 +1,4 @@
-"""What a local run says while it runs: which condition of how many, how it ended, time left."""
+"""Progress lines of a local run: which condition of how many, how it ended, the time left."""
 
 from __future__ import annotations
 

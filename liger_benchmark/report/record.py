@@ -1,9 +1,9 @@
-"""The parts of the report that make it checkable: every run, everything recorded, how to repeat."""
+"""The report's sections "Runs" and "Environment": every run, all records, how to repeat them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +19,7 @@ from liger_benchmark.report.markup import (
     arm_cell,
     download,
     escape,
+    integer_cell,
     link,
     number_cell,
     paragraph,
@@ -26,7 +27,7 @@ from liger_benchmark.report.markup import (
 )
 from liger_benchmark.report.table import memory_name
 from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY, Run
-from liger_benchmark.wording import NO_VALUE, gibibytes, known, number, significant
+from liger_benchmark.wording import NO_VALUE, gibibytes, number, significant
 
 COMMAND = "pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file inputs.yaml"
 
@@ -43,47 +44,50 @@ _SIGNIFICANT = "%.9g"  # more than the clock and the losses hold; keeps the page
 
 def runs(analysis: Analysis) -> str:
     """The body of "Runs": every run, the failed ones with their reason, and the raw numbers."""
-    frame = analysis.runs_table
-    with_mfu, with_links = frame["mfu"].notna().any(), frame["wandb_url"].notna().any()
-    with_energy = frame["energy_J_per_token"].notna().any()
-    columns = [
-        Column("Arm"), Column("Batch size", True), Column("Run", True), Column("Outcome"),
-        Column("Tokens/s", True),
-        Column(f"{memory_name(analysis)}, GiB", True),
-        Column("Final loss", True), *([Column("MFU", True)] if with_mfu else []),
-        *([Column("J/token", True)] if with_energy else []),
-        Column("Over\N{SOFT HYPHEN}head, s", True), Column("History"),
-        *([Column("W&B")] if with_links else []),
-    ]  # fmt: skip
-    rows = []
     place = display_order(analysis.arms)
-    every = zip(frame.astype(object).to_dict("records"), analysis.runs, strict=True)
-    for row, run in sorted(every, key=lambda pair: place(pair[1])):
-        cells = [
-            arm_cell(row["arm"]),
-            Cell(str(row[BATCH_SIZE]), value=row[BATCH_SIZE], is_number=True),
-            Cell(str(row["run"]), value=row["run"], is_number=True),
-            _outcome_cell(row),
-            number_cell(row["avg_tokens_per_second"], number(row["avg_tokens_per_second"])),
-            number_cell(row[analysis.memory_column], gibibytes(row[analysis.memory_column], 2)),
-            number_cell(row["final_loss"], number(row["final_loss"], 4)),
-        ]
-        if with_mfu:
-            cells.append(number_cell(row["mfu"], f"{number(100 * row['mfu'], 1)} %"))
-        if with_energy:
-            energy = row["energy_J_per_token"]
-            cells.append(number_cell(energy, significant(energy) if known(energy) else ""))
-        cells.append(number_cell(row["overhead_seconds"], number(row["overhead_seconds"], 1)))
-        cells.append(_history_cell(run))
-        if with_links:
-            cells.append(Cell(markup=link(row["wandb_url"], "open") or NO_VALUE))
-        rows.append(cells)
+    records = analysis.runs_table.astype(object).to_dict("records")
+    every = sorted(
+        zip(records, analysis.runs, strict=True), key=lambda row_and_run: place(row_and_run[1])
+    )
+    columns = _columns(analysis)
+    rows = [[make(row, run) for _, make in columns] for row, run in every]
     return (
-        table("Every run of the grid.", columns, rows, "dense sortable")
+        table("Every run of the grid.", [column for column, _ in columns], rows, "dense sortable")
         + "<h3>Raw numbers</h3>"
         + paragraph("They are inside this page: nothing is fetched.")
         + _downloads(analysis)
     )
+
+
+def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, Any], Run], Cell]]]:
+    """The columns of "Runs", each with what makes its cell from a row of `runs_table`."""
+
+    def numeric(heading: str, key: str, write: Callable[[float], str]) -> Any:
+        return Column(heading, True), lambda row, _: number_cell(row[key], write)
+
+    frame = analysis.runs_table
+    shown = [
+        (Column("Arm"), lambda row, _: arm_cell(row["arm"])),
+        (Column("Batch size", True), lambda row, _: integer_cell(row[BATCH_SIZE])),
+        (Column("Run", True), lambda row, _: integer_cell(row["run"])),
+        (Column("Outcome"), lambda row, _: _outcome_cell(row)),
+        numeric("Tokens/s", "avg_tokens_per_second", number),
+        numeric(
+            f"{memory_name(analysis)}, GiB", analysis.memory_column, lambda mb: gibibytes(mb, 2)
+        ),
+        numeric("Final loss", "final_loss", lambda loss: number(loss, 4)),
+    ]
+    if frame["mfu"].notna().any():
+        shown.append(numeric("MFU", "mfu", lambda mfu: f"{number(100 * mfu, 1)} %"))
+    if frame["energy_J_per_token"].notna().any():
+        shown.append(numeric("J/token", "energy_J_per_token", significant))
+    shown += [
+        numeric("Over\N{SOFT HYPHEN}head, s", "overhead_seconds", lambda s: number(s, 1)),
+        (Column("History"), lambda _, run: _history_cell(run)),
+    ]
+    if frame["wandb_url"].notna().any():
+        shown.append((Column("W&B"), lambda row, _: _link_cell(row["wandb_url"])))
+    return shown
 
 
 def environment(analysis: Analysis) -> str:
@@ -123,6 +127,10 @@ def _history_cell(run: Run) -> Cell:
         return Cell(NO_VALUE)
     text = run.history.to_csv(index=False, float_format=_SIGNIFICANT)
     return Cell(markup=download(f"{run.training_args.slug}.csv", "text/csv", text, "CSV"))
+
+
+def _link_cell(url: Any) -> Cell:
+    return Cell(markup=link(url, "open") or NO_VALUE)
 
 
 def _downloads(analysis: Analysis) -> str:

@@ -1,4 +1,4 @@
-"""The part of the report that answers the question: who won, by how much, how sure that is."""
+"""The report's first section: headline, verdict, bar plots and the table by batch size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from liger_benchmark.arguments import (
 )
 from liger_benchmark.report.figures.bars import memory_bars, throughput_bars
 from liger_benchmark.report.markup import Cell, Column, escape, figure, items, paragraph, table
-from liger_benchmark.report.table import by_batch_size, memory_name, outcome_words
+from liger_benchmark.report.outcomes import outcome_words
+from liger_benchmark.report.table import by_batch_size, memory_name
 from liger_benchmark.wording import (
     count_of_parameters,
     gibibytes,
@@ -39,12 +40,13 @@ _METHOD = (
 
 def results(analysis: Analysis) -> str:
     """The body of "Benchmarking Results": headline, verdict, both bar plots, the table."""
+    notices, warnings = _notices_and_warnings(analysis)
     parts = [
-        "".join(paragraph(text, "notice") for text in _notices(analysis)),
+        "".join(paragraph(text, "notice") for text in notices),
         paragraph(analysis.headline, "headline"),
         paragraph(_what_was_run(analysis), "what"),
         _verdict(analysis),
-        items((text for text in analysis.warnings if text not in _notices(analysis)), "warnings"),
+        items(warnings, "warnings"),
         _bar_plots(analysis),
         "<h3>By batch size</h3>",
         by_batch_size(analysis),
@@ -53,8 +55,10 @@ def results(analysis: Analysis) -> str:
     return "".join(parts)
 
 
-def _notices(analysis: Analysis) -> list[str]:
-    return [] if analysis.hardware.timings_count else analysis.warnings[:1]
+def _notices_and_warnings(analysis: Analysis) -> tuple[list[str], list[str]]:
+    """What stands on top of the report (that the grid is a trial), and all other warnings."""
+    n_notices = 0 if analysis.hardware.timings_count else 1
+    return analysis.warnings[:n_notices], analysis.warnings[n_notices:]
 
 
 def _what_was_run(analysis: Analysis) -> str:

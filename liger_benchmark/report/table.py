@@ -1,4 +1,4 @@
-"""The table of the results: a row for each batch size and arm, one form for all grids."""
+"""The table "By batch size": a row for each batch size and arm."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ from liger_benchmark.analysis.claims import (
 )
 from liger_benchmark.analysis.tables import CPU_MEMORY, Analysis
 from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
-from liger_benchmark.report.markup import Cell, Column, arm_cell, number_cell, table
+from liger_benchmark.report.markup import (
+    Cell,
+    Column,
+    arm_cell,
+    integer_cell,
+    number_cell,
+    table,
+    text_in_number_column,
+)
+from liger_benchmark.report.outcomes import completed_of, gain_text, no_number
 from liger_benchmark.wording import (
-    NO_VALUE,
     all_the_same,
-    enumerate_words,
     known,
     number,
     percent_range,
-    signed,
     significant,
     small_fraction,
 )
@@ -30,8 +36,17 @@ from liger_benchmark.wording import (
 
 @dataclass(frozen=True)
 class _Row:
-    """What a row is made from: the arm's cell, its comparison, and Liger's with vanilla there."""
+    """What a row is made from.
 
+    Attributes:
+        arm: the row's arm.
+        cell: the row of `Analysis.cells`; None if the arm was not run at this batch size.
+        pair: the row of `Analysis.comparison`; None for the baseline.
+        published: the row of `Analysis.published`; None for every arm but Liger.
+        of_size: the cells of all arms at this batch size, by arm.
+    """
+
+    arm: str
     cell: pd.Series | None
     pair: pd.Series | None
     published: pd.Series | None
@@ -40,66 +55,55 @@ class _Row:
 
 def by_batch_size(analysis: Analysis) -> str:
     """The table "By batch size": columns that no row has anything for are left out."""
-    cells, several = analysis.cells, len(analysis.arms) > 1
-    with_mfu, with_energy = cells["mfu"].notna().any(), cells["energy_J_per_token"].notna().any()
-    baseline = analysis.baseline
-
-    columns: list[tuple[Column, Callable[[str, _Row], Cell]]] = [
-        (Column("Tokens/s", True), lambda _, row: _mean_cell(row, "tokens_per_second", 1.0, 0)),
-    ]
-    if several:
-        columns.append((Column("Speed-up", True), lambda _, row: _gain_cell(row, "speedup")))
-    columns.append(
-        (Column("GiB", True), lambda _, row: _mean_cell(row, "peak_memory_MB", 1024.0, 2))
-    )
-    if several:
-        columns.append((Column("Saving", True), lambda _, row: _gain_cell(row, "memory_saving")))
-    if with_mfu:
-        columns.append((Column("MFU, %", True), lambda _, row: _mfu_cell(row)))
-    if with_energy:
-        columns.append((Column("J/token", True), lambda _, row: _energy_cell(row)))
-    if several:
-        columns.append((Column("Loss differ\N{SOFT HYPHEN}ence", True), _loss_cell))
-    if not analysis.published.empty:
-        columns.append(
-            (
-                Column("Against the published"),
-                lambda arm, row: _against(row, analysis) if arm == LIGER else Cell(),
-            )
-        )
+    columns = _columns(analysis)
+    headings = [Column("Batch size", True), Column("Arm"), *(column for column, _ in columns)]
     rows = []
-    for size in sorted(cells[BATCH_SIZE].unique()):
-        of_size = cells[cells[BATCH_SIZE] == size].set_index("arm")
+    for size in sorted(analysis.cells[BATCH_SIZE].unique()):
+        of_size = analysis.cells[analysis.cells[BATCH_SIZE] == size].set_index("arm")
         for arm in analysis.arms:
             row = _Row(
+                arm,
                 of_size.loc[arm] if arm in of_size.index else None,
                 _row_of(analysis.comparison, size, arm),
                 _row_of(analysis.published, size, arm),
                 of_size,
             )
-            heading = [Cell(str(size), value=size, is_number=True), arm_cell(arm)]
-            rows.append([*heading, *(make(arm, row) for _, make in columns)])
-    caption = f"Means with their 95 % intervals; GiB: {memory_name(analysis).lower()}"
+            rows.append([integer_cell(size), arm_cell(arm), *(make(row) for _, make in columns)])
+    return table(_caption(analysis), headings, rows, "dense sortable")
+
+
+def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[_Row], Cell]]]:
+    """The columns after the arm's, each with what makes its cell for a row."""
+    several = len(analysis.arms) > 1
+    cells, shown = analysis.cells, []
+    shown.append((Column("Tokens/s", True), lambda r: _mean_cell(r, "tokens_per_second", 1.0, 0)))
     if several:
-        caption += f"; speed-up, saving and loss difference: against {baseline}"
-    caption += _equal_repeats(cells)
-    headings = [Column("Batch size", True), Column("Arm"), *(column for column, _ in columns)]
-    return table(f"{caption}.", headings, rows, "dense sortable")
+        shown.append((Column("Speed-up", True), lambda row: _gain_cell(row, "speedup")))
+    shown.append((Column("GiB", True), lambda row: _mean_cell(row, "peak_memory_MB", 1024.0, 2)))
+    if several:
+        shown.append((Column("Saving", True), lambda row: _gain_cell(row, "memory_saving")))
+    if cells["mfu"].notna().any():
+        shown.append((Column("MFU, %", True), _mfu_cell))
+    if cells["energy_J_per_token"].notna().any():
+        shown.append((Column("J/token", True), _energy_cell))
+    if several:
+        shown.append((Column("Loss differ\N{SOFT HYPHEN}ence", True), _loss_cell))
+    if not analysis.published.empty:
+        shown.append((Column("Against the published"), lambda row: _against_cell(row, analysis)))
+    return shown
+
+
+def _caption(analysis: Analysis) -> str:
+    caption = f"Means with their 95 % intervals; GiB: {memory_name(analysis).lower()}"
+    if len(analysis.arms) > 1:
+        caption += f"; speed-up, saving and loss difference: against {analysis.baseline}"
+    return f"{caption}{_equal_repeats(analysis.cells)}."
 
 
 def memory_name(analysis: Analysis) -> str:
     """What the memory figures are: the allocator's on a GPU, the process's on a CPU."""
     on_cpu = analysis.memory_column == CPU_MEMORY
     return "Peak resident set" if on_cpu else "Peak reserved memory"
-
-
-def outcome_words(cell: pd.Series) -> str:
-    """What became of a cell's runs: `out of memory`, or with counts where they differ."""
-    words = {"n_completed": "completed", "n_out_of_memory": "out of memory", "n_failed": "failed"}
-    there = [(int(cell[key]), word) for key, word in words.items() if cell[key]]
-    if len(there) == 1:
-        return there[0][1]
-    return enumerate_words(f"{count} {word}" for count, word in there)
 
 
 def _row_of(comparison: pd.DataFrame, size: int, arm: str) -> pd.Series | None:
@@ -118,62 +122,55 @@ def _equal_repeats(cells: pd.DataFrame) -> str:
     return "; memory without ± was the same in every repeat"
 
 
-def _mean_cell(row: _Row, column: str, scale: float, decimals: int) -> Cell:
+def _mean_cell(row: _Row, column: str, divisor: float, decimals: int) -> Cell:
     cell = row.cell
-    if cell is None:
-        return Cell("not run", is_number=True)
-    value = cell[column] / scale
-    if not known(value):
-        text = "OOM" if cell["n_out_of_memory"] and not cell["n_failed"] else outcome_words(cell)
-        return Cell(NO_VALUE if cell["n_completed"] else text, is_number=True)
-    half = cell[f"{column}_high"] / scale - value
-    detail = ""
-    if known(half) and not all_the_same(cell[f"{column}_low"], cell[f"{column}_high"]):
-        rounded = number(half, decimals)
-        detail = f"± {rounded}" if rounded.strip("0.") else f"± < {10**-decimals:g}"
-    if cell["n_completed"] < cell["n_runs"]:
-        detail += f"\n{cell['n_completed']:.0f} of {cell['n_runs']:.0f}"
-    return Cell(number(value, decimals), detail.strip(), value, is_number=True)
+    if cell is None or not known(cell[column]):
+        return text_in_number_column(no_number(cell))
+    value, high = (cell[name] / divisor for name in (column, f"{column}_high"))
+    details = []
+    if known(high) and not all_the_same(cell[f"{column}_low"], cell[f"{column}_high"]):
+        rounded = number(high - value, decimals)
+        details.append(f"± {rounded}" if rounded.strip("0.") else f"± < {10**-decimals:g}")
+    details.append(completed_of(cell))
+    return number_cell(value, lambda v: number(v, decimals), "\n".join(filter(None, details)))
 
 
 def _gain_cell(row: _Row, name: str) -> Cell:
-    if row.pair is None:
-        return Cell("baseline" if name == "speedup" else NO_VALUE, is_number=True)
+    if row.pair is None or not known(row.pair[f"{name}_percent"]):
+        return text_in_number_column(gain_text(row.pair, name))
     value, low, high = (row.pair[f"{name}_{part}"] for part in ("percent", "low", "high"))
-    if not known(value):
-        return number_cell(None, "")
     if all_the_same(low, high):
         detail = ""
     else:
         detail = percent_range(low, high, 1) if known(low) else "one repeat"
     # A range with signs is long: it takes two lines, so that the table fits a narrow window.
     detail = detail.replace(" to ", " to\n")
-    return number_cell(value, f"{signed(value)} %", detail)
+    return number_cell(value, lambda _: gain_text(row.pair, name), detail)
 
 
 def _mfu_cell(row: _Row) -> Cell:
     value = None if row.cell is None else row.cell["mfu"]
-    return number_cell(value, number(100 * value, 1) if known(value) else "")
+    return number_cell(value, lambda fraction: number(100 * fraction, 1))
 
 
 def _energy_cell(row: _Row) -> Cell:
-    value = None if row.cell is None else row.cell["energy_J_per_token"]
-    return number_cell(value, significant(value) if known(value) else "")
+    return number_cell(None if row.cell is None else row.cell["energy_J_per_token"], significant)
 
 
-def _loss_cell(_: str, row: _Row) -> Cell:
+def _loss_cell(row: _Row) -> Cell:
     if row.pair is None:
-        return number_cell(None, "")
+        return number_cell(None, small_fraction)
     if not row.pair["same_maths"]:
-        return Cell("other maths", is_number=True)
-    difference = row.pair["loss_difference"]
+        return text_in_number_column("other maths")
     mark = "above bound" if row.pair["loss_above_bound"] else ""
-    return number_cell(difference, small_fraction(difference) if known(difference) else "", mark)
+    return number_cell(row.pair["loss_difference"], small_fraction, mark)
 
 
-def _against(row: _Row, analysis: Analysis) -> Cell:
+def _against_cell(row: _Row, analysis: Analysis) -> Cell:
     """How Liger's gains over vanilla lie to the blog's, whatever the grid's baseline is."""
     pair, of_size = row.published, row.of_size
+    if row.arm != LIGER:
+        return Cell()
     if pair is None or not analysis.hardware.timings_count:
         return Cell("no verdict")
     if not known(pair["speedup_percent"]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -12,13 +13,8 @@ from rich.text import Text
 
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import BATCH_SIZE
-from liger_benchmark.wording import (
-    NO_VALUE,
-    gibibytes,
-    known,
-    number,
-    signed,
-)
+from liger_benchmark.report.outcomes import gain_text, no_number
+from liger_benchmark.wording import gibibytes, known, number
 
 
 def print_summary(analysis: Analysis, report_path: str | Path) -> None:
@@ -48,29 +44,20 @@ def _table(analysis: Analysis) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for size in sorted(analysis.cells[BATCH_SIZE].unique()):
         for arm in analysis.arms:
-            key = (size, arm)
-            row = [Text(str(size)), Text(arm), Text(_mean(cells, key, "tokens_per_second"))]
-            row += [Text(_gain(comparison, key, "speedup_percent"))] if several else []
-            row += [Text(_mean(cells, key, "peak_memory_MB"))]
-            row += [Text(_gain(comparison, key, "memory_saving_percent"))] if several else []
+            cell, pair = _row(cells, size, arm), _row(comparison, size, arm)
+            row = [Text(str(size)), Text(arm), Text(_mean(cell, "tokens_per_second", number))]
+            row += [Text(gain_text(pair, "speedup"))] if several else []
+            row += [Text(_mean(cell, "peak_memory_MB", gibibytes))]
+            row += [Text(gain_text(pair, "memory_saving"))] if several else []
             table.add_row(*row, end_section=arm == analysis.arms[-1])
     return table
 
 
-def _mean(cells: pd.DataFrame, key: tuple[int, str], column: str) -> str:
-    if key not in cells.index:
-        return "not run"
-    cell = cells.loc[key]
-    if known(cell[column]):
-        value = cell[column]
-        return number(value) if column == "tokens_per_second" else gibibytes(value)
-    if cell["n_out_of_memory"]:
-        return "OOM"
-    return "failed" if cell["n_failed"] else NO_VALUE
+def _row(frame: pd.DataFrame, size: int, arm: str) -> pd.Series | None:
+    return frame.loc[(size, arm)] if (size, arm) in frame.index else None
 
 
-def _gain(comparison: pd.DataFrame, key: tuple[int, str], column: str) -> str:
-    if key not in comparison.index:
-        return "baseline" if column.startswith("speedup") else NO_VALUE
-    value = comparison.loc[key, column]
-    return f"{signed(value)} %" if known(value) else NO_VALUE
+def _mean(cell: pd.Series | None, column: str, write: Callable[[float], str]) -> str:
+    if cell is None or not known(cell[column]):
+        return no_number(cell)
+    return write(cell[column])

@@ -64,7 +64,7 @@ def test_ids_are_unique_and_every_reference_finds_its_own(complete: Page) -> Non
     assert used and set(used) <= set(ids)
 
 
-def test_the_page_is_the_same_every_time() -> None:
+def test_the_same_runs_give_the_same_page() -> None:
     assert render_page(analyse(grids.complete())) == html_of("complete")
 
 
@@ -84,7 +84,7 @@ def test_a_page_of_36_runs_of_40_steps_stays_small() -> None:
     assert len(html_of("complete").encode()) < 2_000_000
 
 
-def test_the_bars_carry_the_means_and_out_of_memory_its_word() -> None:
+def test_bars_carry_their_means_and_cells_out_of_memory_say_so() -> None:
     analysis = analysis_of("complete")
     texts = Page(decks_of("complete")["Benchmarking Results"]).svg_texts
     for _, cell in analysis.cells.iterrows():
@@ -147,7 +147,7 @@ def test_claims_and_verdict_are_shown_with_their_numbers(complete: Page) -> None
     )
 
 
-def test_equal_repeats_are_said_once_and_have_no_plus_or_minus(complete: Page) -> None:
+def test_equal_repeats_are_named_in_the_caption_and_have_no_interval(complete: Page) -> None:
     assert "memory was the same in every repeat" in complete.text
     assert "± 0.00" not in complete.text and "± < 0.1 " not in complete.text
     row = complete.table("Speed-up")[1]
@@ -170,14 +170,16 @@ def test_vanilla_stands_before_liger_in_every_table(complete: Page) -> None:
             assert headings.index("vanilla") < headings.index("Liger")
 
 
-def test_repeating_refers_to_versions_only_where_they_are_recorded(complete: Page) -> None:
+def test_how_to_repeat_a_run_names_the_versions_only_where_they_are_recorded(
+    complete: Page,
+) -> None:
     text = complete.text
     assert text.index("Machine and packages") < text.index("with the versions above, start it")
     bare = [Run(run.training_args, FAILED) for run in grids.one_batch_size()]
     assert "with the versions above" not in Page(render_page(analyse(bare))).text
 
 
-def test_one_repeat_is_said_not_to_be_enough() -> None:
+def test_one_repeat_gives_neither_a_verdict_nor_an_interval() -> None:
     page = Page(html_of("one_repeat"))
     assert "Not enough repeats for a verdict" in page.text
     assert page.table("Speed-up")[1]["Speed-up"] == "+26.4 % one repeat"
@@ -230,7 +232,7 @@ def test_the_raw_numbers_are_inside_the_page(complete: Page) -> None:
     assert content["runs"][0]["weights"]["n_parameters"] == 3_821_079_552
 
 
-def test_what_was_active_and_recorded_is_shown(complete: Page) -> None:
+def test_active_liger_parts_and_recorded_values_are_shown(complete: Page) -> None:
     vanilla, liger = complete.table("RMSNorm")
     assert (liger["RMSNorm"], vanilla["RMSNorm"]) == ("65 of 65", "0 of 65")
     assert liger["fused linear cross-entropy"] == "1 of 1"
@@ -315,7 +317,7 @@ def test_the_terminal_shows_headline_table_and_path(
         assert any(re.match(rf"│\s*{size} │", line) for line in lines)
 
 
-def test_the_terminal_takes_names_literally(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_does_not_read_names_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
     runs = grids.grid(sizes=(16,), repeats=1, model_name="org/[red]model")
     print_summary(analyse(runs), Path("report.html"))
     assert "[red]model" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from liger_benchmark.report.page import main, render_page
 from liger_benchmark.run import FAILED, Run
 
 
-def test_the_table_has_a_row_for_every_arm_and_no_column_for_nothing() -> None:
+def test_the_table_has_a_row_for_every_arm_and_no_empty_column() -> None:
     six = Page(decks_of("six_arms")["Benchmarking Results"]).table("Speed-up")
     assert [row["Arm"] for row in six] == list(grids.SIX_ARMS)
     assert [row["J/token"] for row in six] == [
@@ -48,13 +48,13 @@ def test_the_blogs_claims_are_named_as_liger_against_vanilla_among_other_arms() 
     assert "were not tested: this grid has no arm called vanilla and none called Liger." in text
 
 
-def test_bars_of_many_arms_carry_their_numbers_and_names() -> None:
-    lying = Page(decks_of("six_arms")["Benchmarking Results"]).svg_texts
+def test_horizontal_bars_carry_their_numbers_and_their_arms_names() -> None:
+    six = Page(decks_of("six_arms")["Benchmarking Results"]).svg_texts
     for number in ("12.6k", "17.0k", "batch size 8", "Liger + torch_compile"):
-        assert number in lying
-    upright = Page(decks_of("many_bars")["Benchmarking Results"]).svg_texts
-    assert upright.count("OOM") == 8 and upright.count("failed") == 2
-    assert "16.9k 2 of 3" in upright
+        assert number in six
+    many = Page(decks_of("many_bars")["Benchmarking Results"]).svg_texts
+    assert many.count("OOM") == 8 and many.count("failed") == 2
+    assert "16.9k 2 of 3" in many
 
 
 @pytest.mark.parametrize("name", ["complete", "six_arms", "four_arms", "many_bars", "no_vanilla"])
@@ -86,7 +86,7 @@ def test_the_inputs_shown_name_the_arms_of_a_part_and_the_baseline(tmp_path: Pat
     assert spanned_by(text, tmp_path) == [run.training_args for run in grids.six_arms()]
 
 
-def test_any_grid_of_an_inputs_file_is_given_back(tmp_path: Path) -> None:
+def test_the_inputs_worked_out_from_runs_span_the_same_grid(tmp_path: Path) -> None:
     text = """
 experiment_args:
   use_liger: [false, true]

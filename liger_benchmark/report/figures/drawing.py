@@ -1,9 +1,9 @@
-"""What all figures share: an SVG inside a page that follows its colours, and the arms' own.
+"""What all figures share: SVG that takes its colours from the page, and the arms' styles.
 
-Text and axes are drawn in the page's own text colour (`currentColor`), the arms in colours of the
-Okabe-Ito palette, which the page makes lighter or darker to hold on its background. Colour never
-carries a meaning alone: Liger's bars are filled, vanilla's outlined and all others hatched; its
-lines are solid, vanilla's broad and all others dashed.
+Text and axes are drawn in the page's text colour (`currentColor`). The arms' colours are those of
+the Okabe-Ito palette by default; the page sets lighter or darker ones for its background. Arms are
+told apart without colour too: Liger's bars are filled, vanilla's outlined and all others hatched;
+Liger's lines are solid, vanilla's broad and all others dashed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from liger_benchmark.arguments import LIGER, VANILLA
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
 # Okabe and Ito, "Color Universal Design" (2008).
 BLUE, VERMILLION, SKY, ORANGE = "#0072B2", "#D55E00", "#56B4E9", "#E69F00"
@@ -48,7 +49,7 @@ _IN_PAGE = {
 # As many as colours, and one less: it takes thirty arms until two look the same.
 _HATCHES = ("////", "....", "xxxx", "----", "\\\\\\\\")
 _DASHES = ((5, 2), (1.2, 1.6), (7, 2, 1.5, 2), (3, 1.2), (7, 1.5, 1.2, 1.5, 1.2, 1.5))
-LIGHT = 0.22  # how much of its colour fills a bar that is not all filled
+LIGHT = 0.22  # the opacity of the fill of every bar but Liger's
 
 WIDTH = 7.6  # inches; 72 to the inch in an SVG, so that a figure is as wide as a small page
 FONT_SIZE = 11
@@ -59,22 +60,32 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or text
 
 
-def draw_bar(
-    axes: Axes, arms: Sequence[str], arm: str, at: float, length: float, width: float, upright: bool
-) -> None:
-    """A bar in the style of its arm."""
-    for style in _bar_styles(arms, arm):
-        if upright:
-            axes.bar(at, length, width, **style)
-        else:
-            axes.barh(at, length, width, **style)
+def style_bar(bar: Rectangle, arms: Sequence[str], arm: str) -> list[Rectangle]:
+    """Give a bar, or a legend's handle, the style of its arm.
+
+    Returns the layers to lay over it: a hatch needs a layer of its own, because matplotlib's SVG
+    takes no transparency from the ground under a hatch.
+    """
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import Rectangle
+
+    colour, number = _colour(arms, arm)
+    fill = to_rgba(colour, 1.0 if arm == LIGER else LIGHT)
+    bar.set(facecolor=fill, edgecolor=colour, linewidth=1.6)
+    if number is None:
+        return []
+    hatch = _HATCHES[number % len(_HATCHES)]
+    return [
+        Rectangle(
+            bar.get_xy(), bar.get_width(), bar.get_height(), facecolor="none", edgecolor=colour,
+            linewidth=0, hatch=hatch, zorder=bar.get_zorder(),
+        )
+    ]  # fmt: skip
 
 
-def bar_handles(arms: Sequence[str]) -> list[Any]:
-    """What stands for each arm's bars in a legend."""
-    from matplotlib.patches import Patch
-
-    return [tuple(Patch(**style) for style in _bar_styles(arms, arm)) for arm in arms]
+def arm_colour(arms: Sequence[str], arm: str) -> str:
+    """The colour an arm is drawn in."""
+    return _colour(arms, arm)[0]
 
 
 def line_handles(arms: Sequence[str]) -> list[Any]:
@@ -103,22 +114,6 @@ def has_dark_bars(arm: str) -> bool:
 def is_hatched(arm: str) -> bool:
     """Whether a pattern lies on the arm's bars."""
     return arm not in (VANILLA, LIGER)
-
-
-def _bar_styles(arms: Sequence[str], arm: str) -> list[dict[str, Any]]:
-    """A bar's layers: a hatch takes one of its own, since its ground would be all filled."""
-    from matplotlib.colors import to_rgba
-
-    colour, number = _colour(arms, arm)
-    ground = {
-        "facecolor": to_rgba(colour, 1.0 if arm == LIGER else LIGHT),
-        "edgecolor": colour,
-        "linewidth": 1.6,
-    }
-    if number is None:
-        return [ground]
-    hatch = _HATCHES[number % len(_HATCHES)]
-    return [ground, {"facecolor": "none", "edgecolor": colour, "linewidth": 0, "hatch": hatch}]
 
 
 def _colour(arms: Sequence[str], arm: str) -> tuple[str, int | None]:
@@ -205,7 +200,11 @@ def new_figure(height: float) -> Iterator[tuple[Figure, Callable[[str], str]]]:
 
 
 def _inline(svg: str, name: str) -> str:
-    """Make matplotlib's SVG file a part of a page: no prologue, ids of its own, its colours."""
+    """Matplotlib's SVG file as a part of a page.
+
+    The prologue and the metadata are removed, `name` is put before every id, and the placeholder
+    colours are replaced by the page's.
+    """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
@@ -222,5 +221,5 @@ def _inline(svg: str, name: str) -> str:
 
 
 def accessible(svg: str, label: str) -> str:
-    """`svg` as one image with `label` (escaped text) as its name for who cannot see it."""
+    """`svg` as one image with `label` (escaped text) as its name for a screen reader."""
     return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -1,6 +1,6 @@
 """Where a training step spends the GPU's time, by kind of kernel.
 
-    python -m liger_benchmark.profiling INPUTS.yaml [--arm NAME] [--batch-size N] [--steps N]
+    liger-benchmark profile INPUTS.yaml [--arm NAME] [--batch-size N] [--steps N]
 
 trains one condition of an experiment under torch's profiler, a few steps after the warm-up, and
 prints what they were spent on, beside the rate at which this GPU multiplies bf16 matrices. The
@@ -190,7 +190,7 @@ def choose(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Profile one condition, print its summary; 1 and one line if that is refused."""
     parser = argparse.ArgumentParser(
-        prog="python -m liger_benchmark.profiling",
+        prog="liger-benchmark profile",
         description="Profile one condition of an experiment on this machine's GPU.",
     )
     parser.add_argument("inputs", type=Path, metavar="INPUTS", help="the inputs file")

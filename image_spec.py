@@ -12,10 +12,12 @@ from pathlib import Path
 from flytekit import ImageSpec, Resources
 from flytekit.extras import accelerators
 
-# As flytekit, which looks from the current folder, finds the file. An image is told from another by
+# Every package of the image, and not requirements.txt with these as its constraints: flytekit's
+# builder and Union's both send this one file, so that a `-c` in it would lead nowhere.
+# The path is from the current folder, as flytekit looks for it. An image is told from another by
 # this path too: a container, where the file lies elsewhere or nowhere, has to know it as it was.
 REQUIREMENTS = os.environ.get("LIGER_BENCHMARK_REQUIREMENTS") or os.path.relpath(
-    Path(__file__).parent / "requirements.txt"
+    Path(__file__).parent / "constraints.txt"
 )
 ACCELERATORS = {
     name: getattr(accelerators, name)
@@ -24,7 +26,7 @@ ACCELERATORS = {
 
 
 def _pins_digest() -> str:
-    """A short hash of requirements.txt; a container, which may lack the file, is told it."""
+    """A short hash of constraints.txt; a container, which may lack the file, is told it."""
     handed_on = os.environ.get("LIGER_BENCHMARK_PINS")
     if handed_on:
         return handed_on

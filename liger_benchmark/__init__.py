@@ -1,4 +1,21 @@
 """Measure what Liger Kernel does for the fine-tuning of a language model.
 
-Plain Python: nothing in this package knows of Flyte or of Weights & Biases.
+From the command to the page, and nothing imports what stands above it:
+
+    __main__.py       the command line: liger-benchmark report, liger-benchmark profile
+    flyte/            what only a run on Flyte needs: command line, W&B, secrets
+    profiling.py      where the steps of one condition spend the GPU's time
+    report/           the page, the Decks and the terminal's summary, made from an analysis
+    analysis/         from runs to tables, intervals, claims, headline and caveats
+    experiment/       the inputs file, its grid of conditions, and what is checked before it starts
+    store.py          finished runs on this machine, found again by what could have changed them
+    training/         what decides what a run measures
+    sources/          models and datasets: the Hub, a folder, or builtin:NAME
+    run.py            one finished run on disk
+    arguments.py      the settings of one training run
+    catalog.py        what builtin:NAME may stand for
+    code_version.py   the hash of the code that a run's cache key holds
+    files.py          files and folders that are written whole or not at all
+    wording.py        how numbers and lists are written
+    validation.py     fields that check their values
 """

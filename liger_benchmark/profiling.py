@@ -1,6 +1,6 @@
 """Where a training step spends the GPU's time, by kind of kernel.
 
-    python -m liger_benchmark.profiling INPUTS.yaml [--arm NAME] [--batch-size N] [--steps N]
+    liger-benchmark profile INPUTS.yaml [--arm NAME] [--batch-size N] [--steps N]
 
 trains one condition of an experiment, profiles a few steps after the warm-up with torch's profiler,
 and prints the time by kind of kernel, and the GPU's measured rate of bf16 matrix products. The
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 after an error that was printed on one line.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m liger_benchmark.profiling",
+        prog="liger-benchmark profile",
         description="Profile one condition of an experiment on this machine's GPU.",
     )
     parser.add_argument("inputs", type=Path, metavar="INPUTS", help="the inputs file")

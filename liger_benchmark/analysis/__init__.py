@@ -1,0 +1,1 @@
+"""From result folders to what the report states: tables, intervals, claims, headline, caveats."""

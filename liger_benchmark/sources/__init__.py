@@ -1,0 +1,1 @@
+"""Where models and datasets come from: the Hugging Face Hub, a folder, or builtin:NAME."""

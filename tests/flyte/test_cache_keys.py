@@ -38,7 +38,7 @@ def touch_what_runs_do_not_use(project: Path) -> None:
 
 
 def move_a_pin(project: Path) -> None:
-    path = project / "requirements.txt"
+    path = project / "constraints.txt"
     pins = path.read_text(encoding="utf-8")
     assert "\nliger-kernel==" in pins
     path.write_text(pins.replace("\nliger-kernel==", "\nliger-kernel==9."), encoding="utf-8")

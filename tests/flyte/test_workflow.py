@@ -316,7 +316,7 @@ def project_copy(to: Path) -> Path:
     to.mkdir()
     for module in PROJECT.glob("*.py"):
         shutil.copy(module, to)
-    shutil.copy(PROJECT / "requirements.txt", to)
+    shutil.copy(PROJECT / "constraints.txt", to)
     shutil.copytree(
         PROJECT / "liger_benchmark",
         to / "liger_benchmark",

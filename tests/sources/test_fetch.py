@@ -160,7 +160,9 @@ def write_rows(folder: Path, file_format: str) -> None:
 
 
 @pytest.mark.usefixtures("datasets_cache")
-@pytest.mark.parametrize("file_format", ["jsonl", "parquet", "csv", "saved dataset", "saved splits"])
+@pytest.mark.parametrize(
+    "file_format", ["jsonl", "parquet", "csv", "saved dataset", "saved splits"]
+)
 def test_a_dataset_folder_is_read_in_every_file_format(file_format: str, tmp_path: Path) -> None:
     write_rows(tmp_path / "mine", file_format)
     fetched = fetch_dataset(str(tmp_path / "mine"), tmp_path / "fetched")

@@ -1,4 +1,8 @@
-"""Folders and files that appear whole or not at all, also if two experiments write them at once."""
+"""Atomic writes of files and folders, and a lock between processes.
+
+A reader sees the old content or the complete new one, also while two experiments write the same
+path at once.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +20,14 @@ from pathlib import Path
 def atomic_folder(
     folder: Path, keep: Callable[[Path, Path], bool] = lambda old, new: False
 ) -> Iterator[Path]:
-    """A folder to fill that takes its place whole when the block is left without an error.
+    """Yield a temporary folder to fill, and move it to `folder` if the block ends without an error.
 
-    Under its own name until then: a run that was killed is never taken for a finished one, and two
-    experiments that run the same condition at once do not write into each other's files.
+    The temporary folder lies beside `folder` under a name of its own. It is removed if the block
+    raises.
 
     Args:
-        keep: told the folder that is in the place already and the new one, whether the old one
-            stays. An experiment beside this one may be reading it.
+        keep: called as `keep(existing, new)` where `folder` exists already. True leaves the
+            existing folder in place, for example because another experiment reads it.
     """
     with _partial_folder(folder) as partial:
         yield partial
@@ -32,40 +36,46 @@ def atomic_folder(
         shutil.rmtree(folder, ignore_errors=True)
         try:
             os.replace(partial, folder)
-        except OSError:  # another experiment's took the place in this very moment
+        except OSError:  # another experiment created the folder after it was removed here
             if not keep(folder, partial):
                 raise
 
 
-def lasting_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """Have `fill` fill a folder, put it in its place, and return the place: nobody changes it then.
+def publish_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """Create a folder with `fill(temporary_folder)` and return where it ended up.
 
-    If the place is taken by the same content, that stays. If it is taken by another, which an
-    experiment beside this one may be reading, the new one goes beside it, under a name that says
-    what it holds.
+    A published folder is never changed, since another experiment may be reading it:
+
+    * If `folder` does not exist, the new folder is moved there.
+    * If it exists with the same content, it is kept.
+    * If it exists with other content, the new folder is moved beside it, to a name that ends in a
+      hash of its content.
     """
     with _partial_folder(folder) as partial:
         fill(partial)
-        named_for_content = folder.with_name(f"{folder.name}-{_digest(partial)[:8]}")
-        for place in (folder, named_for_content):
-            # Fails if there is something in the place; of two at once, one succeeds.
+        named_by_content = folder.with_name(f"{folder.name}-{_digest(partial)[:8]}")
+        for target in (folder, named_by_content):
+            # rename fails if the target is a folder with files: of two processes one succeeds.
             with contextlib.suppress(OSError):
-                os.rename(partial, place)
-                return place
-            if same_content(place, partial):
-                return place
-        # Named for this content and of another: damaged.
-        shutil.rmtree(named_for_content, ignore_errors=True)
-        os.replace(partial, named_for_content)
-        return named_for_content
+                os.rename(partial, target)
+                return target
+            if same_content(target, partial):
+                return target
+        # The name holds the hash of this content, so a folder of other content is damaged.
+        shutil.rmtree(named_by_content, ignore_errors=True)
+        os.replace(partial, named_by_content)
+        return named_by_content
 
 
 def same_content(a: Path, b: Path) -> bool:
-    """Whether two folders hold the same files, byte for byte; False if one goes away meanwhile."""
+    """Whether two folders hold the same files with the same bytes.
+
+    False as well if one of them is removed during the comparison.
+    """
     try:
         files = _files(a)
         return files == _files(b) and all(
-            os.path.samefile(a / name, b / name)  # two names of one file, as links to a cache are
+            os.path.samefile(a / name, b / name)  # hard links to one file of the Hub's cache
             or filecmp.cmp(a / name, b / name, shallow=False)
             for name in files
         )
@@ -75,9 +85,10 @@ def same_content(a: Path, b: Path) -> bool:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A file to write that takes its place in one move when the block is left without an error.
+    """Yield a temporary path to write, and move it to `path` if the block ends without an error.
 
-    It is on the disk by then: a power cut leaves the old one, or the new one whole.
+    The content is flushed to the disk before the move, so that a power cut leaves the old file or
+    the complete new one.
     """
     partial = path.with_name(f"{path.name}.partial-{uuid.uuid4().hex[:8]}")
     try:
@@ -91,16 +102,23 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Wait until no other process on this machine is in such a block for `folder`.
+    """Hold an exclusive lock for `folder` among the processes of this machine; wait for it.
 
-    A process that dies inside lets the others in.
+    The operating system releases the lock of a process that dies. On a file system that does not
+    support locks the block runs without one.
+
+    Raises:
+        OSError: if the lock file, `.NAME.lock` beside the folder, cannot be created.
     """
-    import fcntl  # not where Windows registers the workflow
+    import filelock  # 50 ms, which registering the workflow need not spend
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_name(f".{folder.name}.lock"), "w", encoding="ascii") as lock:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    path = folder.with_name(f".{folder.name}.lock")
+    path.touch()
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # the file system does not support locks
+            # filelock's substitute, a marker file, would be left behind by a process that dies.
+            held.enter_context(filelock.FileLock(path, fallback_to_soft=False))
         yield
 
 

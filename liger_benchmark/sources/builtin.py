@@ -1,7 +1,7 @@
-"""Models and data that need no network: generated, the same on every machine.
+"""Built-in models and datasets: generated without a network, identical on every machine.
 
-Speed and memory depend on a model's shape, not on the values of its weights; and on the length of
-the texts, not on their wit.
+Speed and memory depend on the model's architecture and on the number of tokens, and not on the
+values of the weights or the meaning of the texts.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from liger_benchmark.catalog import MODELS
 
 N_INSTRUCTIONS = 512
 N_LONG_INSTRUCTIONS = 128
-LONG = 120  # sentences
+N_SENTENCES_LONG = 120  # of an output, to fill 2048 tokens
 SEED = 20241105
 
-# Small enough for all models; the rest of phi3-mini's vocabulary stays unused.
+# At most the vocabulary of every built-in model; phi3-mini uses only this part of its own.
 TOKENIZER_VOCABULARY = 512
 
-# Markdown headings, since the vocabulary is the instructions' and has no tokens for turns.
+# Turns are marked by Markdown headings: the tokenizer, trained on the instructions, has no special
+# tokens for them.
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
     "{% for message in messages %}"
@@ -68,7 +69,7 @@ _REASONS = (
 
 
 def write_model(name: str, folder: Path) -> None:
-    """Write `config.json` and a tokenizer, and no weights, for the built-in model `name`."""
+    """Write `config.json` and a tokenizer for the built-in model `name`, without weights."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(MODELS[name], indent=2) + "\n", encoding="utf-8")
     _train_tokenizer().save_pretrained(folder)
@@ -92,13 +93,13 @@ def instructions() -> list[dict[str, str]]:
 
 
 def long_instructions() -> list[dict[str, str]]:
-    """As `instructions`, but fewer, and each long enough to fill 2048 tokens."""
+    """`N_LONG_INSTRUCTIONS` rows like those of `instructions`, each of more than 2048 tokens."""
     draw = random.Random(SEED)
-    return [_instruction(draw, n_sentences=LONG) for _ in range(N_LONG_INSTRUCTIONS)]
+    return [_instruction(draw, n_sentences=N_SENTENCES_LONG) for _ in range(N_LONG_INSTRUCTIONS)]
 
 
 def prompts_and_completions() -> list[dict[str, str]]:
-    """The rows of `instructions`, with what is given and what is learnt in a column each."""
+    """The rows of `instructions` in the columns prompt and completion."""
     return [
         {"prompt": row["text"].removesuffix(row["output"]), "completion": row["output"]}
         for row in instructions()
@@ -106,7 +107,7 @@ def prompts_and_completions() -> list[dict[str, str]]:
 
 
 def conversations() -> list[dict[str, list[dict[str, str]]]]:
-    """The rows of `instructions`, two of them a conversation."""
+    """The rows of `instructions` in the column messages, two rows per conversation."""
     turns = [
         [
             {"role": "user", "content": row["instruction"]},

@@ -1,8 +1,8 @@
-"""Where a model or a dataset comes from: the Hugging Face Hub, a folder, or `builtin:NAME`.
+"""Fetch models and datasets from the Hugging Face Hub, from a folder, or from `builtin:NAME`.
 
-A fetched source is a folder that stays as it is: a model's configuration, tokenizer and weights
-(or no weights: then they are random), or a dataset saved by `datasets`. What it was fetched from,
-and which revision, lies beside in `source.json`.
+A fetched model is a folder with configuration, tokenizer and weights; without weights they are
+initialised at random. A fetched dataset is a folder saved by `datasets`. Either holds a
+`source.json` with its origin and revision, and is never changed once it is in place.
 """
 
 from __future__ import annotations
@@ -15,33 +15,36 @@ from pathlib import Path
 from typing import Any
 
 from liger_benchmark import catalog
-from liger_benchmark.files import lasting_folder
+from liger_benchmark.files import publish_folder
 from liger_benchmark.sources import builtin, hub
 from liger_benchmark.sources.hub import Kind
-from liger_benchmark.sources.hub import SourceUnavailable as SourceUnavailable  # raised from here
-from liger_benchmark.validation import InvalidInput
+from liger_benchmark.sources.hub import (
+    SourceUnavailable as SourceUnavailable,  # part of this interface
+)
+from liger_benchmark.validation import InvalidInput, one_line
 
 SOURCE_FILE = "source.json"
-# An index without its shards is not "no weights": loading it has to fail.
+# The indices are included so that a model whose shards are missing fails to load, instead of being
+# initialised at random.
 WEIGHT_PATTERNS = (
     *("model*.safetensors", "pytorch_model*.bin"),
     *("model*.safetensors.index.json", "pytorch_model*.bin.index.json"),
 )
 TOKENIZER_PATTERNS = ("tokenizer*", "vocab*", "*.model", "merges.txt")
-# Bytes, from which on a file is told from another by its size and time.
-LARGE = 2**25
+# Files of this size (bytes) and more are fingerprinted by size and modification time.
+LARGE_FILE = 2**25
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 
 def fetch_model(name: str, folder: Path) -> Path:
     """Make the model `name` available as a folder, and return that folder.
 
-    A model that is a folder already stays where it is. Anything else lands in `folder`, or beside
-    it if that holds another content: what was fetched never changes under a run that reads it.
+    A model that is a folder already is used in place. Anything else is fetched into `folder`, or
+    beside it if `folder` holds other content (see `publish_folder`).
 
     Raises:
         InvalidInput: if there is no such folder or built-in model, or the name is no Hub id.
-        SourceUnavailable: if the Hub cannot be reached, has no such model, or does not grant it.
+        SourceUnavailable: if the Hub cannot be reached, has no such model, or denies access.
     """
     origin = origin_of(name, "model")
     if origin == "folder":
@@ -54,18 +57,17 @@ def fetch_model(name: str, folder: Path) -> Path:
         else:
             _describe(fresh, name, "hub", hub.download_model(name, fresh))
 
-    return lasting_folder(folder, fill)
+    return publish_folder(folder, fill)
 
 
 def fetch_dataset(name: str, folder: Path) -> Path:
     """Make the training split of the dataset `name` available as a folder, and return that folder.
 
-    It is `folder`, or one beside it if that holds another content: what was fetched never changes
-    under a run that reads it.
+    It is `folder`, or one beside it if `folder` holds other content (see `publish_folder`).
 
     Raises:
         InvalidInput: if there is no such folder or built-in dataset, or the name is no Hub id.
-        SourceUnavailable: if the Hub cannot be reached, has no such dataset, or does not grant it.
+        SourceUnavailable: if the Hub cannot be reached, has no such dataset, or denies access.
     """
     import datasets
 
@@ -82,14 +84,14 @@ def fetch_dataset(name: str, folder: Path) -> Path:
         rows.save_to_disk(fresh)
         _describe(fresh, name, origin, revision)
 
-    return lasting_folder(folder, fill)
+    return publish_folder(folder, fill)
 
 
 def origin_of(name: str, kind: Kind) -> str:
-    """`builtin`, `folder` or `hub`, decided by the name and by what lies on this disk.
+    """`builtin`, `folder` or `hub`, decided by the name and by what exists on this machine.
 
     Raises:
-        InvalidInput: if the name is none of them, or that of a folder without a model in it.
+        InvalidInput: if the name is none of them, or is a folder without a model.
     """
     known = catalog.MODELS if kind == "model" else catalog.DATASETS
     if name.startswith("builtin:"):
@@ -119,7 +121,7 @@ def origin_of(name: str, kind: Kind) -> str:
 
 
 def folder_name(name: str) -> str:
-    """A source's name as the name of a folder: nothing in it leads anywhere else."""
+    """A source's name as a single, safe path component: readable text and a hash of the name."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
     return f"{readable[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
@@ -133,22 +135,25 @@ def provenance(folder: Path, name: str) -> dict[str, Any]:
 
 
 def has_weights(model_folder: Path) -> bool:
-    """Whether a model's folder holds weights; without, they are initialised at random."""
+    """Whether a model's folder holds weights, or an index of them."""
     return any(any(model_folder.glob(pattern)) for pattern in WEIGHT_PATTERNS)
 
 
 def has_tokenizer(model_folder: Path) -> bool:
-    """Whether a model's folder holds a tokenizer; without, transformers makes up an empty one."""
+    """Whether a model's folder holds a tokenizer; transformers would create an empty one."""
     return any(any(model_folder.glob(pattern)) for pattern in TOKENIZER_PATTERNS)
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash of a source's files: the whole content of small ones, size and time of large ones."""
+    """A hash of all files in a folder.
+
+    Files below `LARGE_FILE` bytes count by content, larger ones by size and modification time.
+    """
     digest = hashlib.sha256()
     for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
         stat = path.stat()
         digest.update(f"{path.relative_to(folder)}\0{stat.st_size}\0".encode())
-        if stat.st_size < LARGE:
+        if stat.st_size < LARGE_FILE:
             digest.update(path.read_bytes())
         else:
             digest.update(str(stat.st_mtime_ns).encode())
@@ -177,13 +182,13 @@ def _load_folder(folder: Path, name: str) -> Any:
     load = datasets.load_from_disk if is_saved else datasets.load_dataset
     unreadable = (
         *(datasets.exceptions.DatasetsError, pyarrow.ArrowException, OSError, ValueError),
-        StopIteration,  # how `datasets` says that a file is empty
+        StopIteration,  # raised by `datasets` for an empty file
     )
     try:
         rows = load(str(folder))
     except unreadable as error:
-        # Where reading a file failed, `datasets` says so and the cause says why.
-        reason = " ".join(str(error.__cause__ or error).split())[:300] or "a file is empty"
+        # The error of `datasets` says that a file could not be read; its cause says why.
+        reason = one_line(error.__cause__ or error, limit=300) or "a file is empty"
         raise InvalidInput(
             f"{key} cannot be read as a dataset: {reason}; give a folder with JSON lines, Parquet "
             "or CSV files, or one saved by `datasets`"

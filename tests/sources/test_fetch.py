@@ -47,7 +47,7 @@ def test_the_built_in_instructions_are_the_same_every_time(tmp_path: Path) -> No
     assert load(first) == load(second) == builtin.instructions()
 
 
-def test_the_built_in_instructions_have_alpacas_columns_and_form() -> None:
+def test_the_built_in_instructions_have_alpacas_columns_and_format() -> None:
     rows = builtin.instructions()
     assert len(rows) == builtin.N_INSTRUCTIONS
     for row in rows:
@@ -129,7 +129,7 @@ def test_an_index_whose_shards_are_missing_is_not_a_model_without_weights(tmp_pa
 
 
 @pytest.mark.usefixtures("datasets_cache")
-def test_an_empty_file_of_rows_is_one_line(tmp_path: Path) -> None:
+def test_an_empty_file_of_rows_is_an_error_of_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "rows.jsonl").write_text("")
     with pytest.raises(InvalidInput, match="cannot be read as a dataset") as error:
@@ -142,27 +142,29 @@ def test_a_model_folder_without_a_configuration_is_refused(tmp_path: Path) -> No
         fetch_model(str(tmp_path), tmp_path / "fetched")
 
 
-def write_rows(folder: Path, form: str) -> None:
+def write_rows(folder: Path, file_format: str) -> None:
     import datasets
 
     rows = datasets.Dataset.from_list(ROWS)
     folder.mkdir()
-    if form == "jsonl":
+    if file_format == "jsonl":
         rows.to_json(folder / "train.jsonl")
-    elif form == "parquet":
+    elif file_format == "parquet":
         rows.to_parquet(folder / "train.parquet")
-    elif form == "csv":
+    elif file_format == "csv":
         rows.to_csv(folder / "train.csv", index=False)
-    elif form == "saved dataset":
+    elif file_format == "saved dataset":
         rows.save_to_disk(folder)
     else:
         datasets.DatasetDict({"train": rows, "test": rows}).save_to_disk(folder)
 
 
 @pytest.mark.usefixtures("datasets_cache")
-@pytest.mark.parametrize("form", ["jsonl", "parquet", "csv", "saved dataset", "saved splits"])
-def test_a_dataset_folder_is_read_in_every_form(form: str, tmp_path: Path) -> None:
-    write_rows(tmp_path / "mine", form)
+@pytest.mark.parametrize(
+    "file_format", ["jsonl", "parquet", "csv", "saved dataset", "saved splits"]
+)
+def test_a_dataset_folder_is_read_in_every_file_format(file_format: str, tmp_path: Path) -> None:
+    write_rows(tmp_path / "mine", file_format)
     fetched = fetch_dataset(str(tmp_path / "mine"), tmp_path / "fetched")
     assert load(fetched) == ROWS
     assert fetch.provenance(fetched, "")["origin"] == "folder"
@@ -235,7 +237,7 @@ def test_a_name_that_is_no_source_is_refused_before_anything_is_fetched(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_is_no_source_and_the_folder_is_asked_for(
+def test_a_file_as_source_is_refused_and_its_folder_suggested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -245,7 +247,7 @@ def test_a_file_is_no_source_and_the_folder_is_asked_for(
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", "a/b", "..", "é/\0", "x" * 500])
-def test_a_sources_folder_name_leads_nowhere_else(name: str) -> None:
+def test_a_sources_folder_name_is_one_safe_path_component(name: str) -> None:
     folder = fetch.folder_name(name)
     assert "/" not in folder
     assert not folder.startswith(".")
@@ -256,7 +258,7 @@ def test_two_names_never_share_a_folder() -> None:
     assert fetch.folder_name("a/b") != fetch.folder_name("a-b")
 
 
-def test_an_interrupted_fetch_leaves_the_old_folder_and_no_half_one(tmp_path: Path) -> None:
+def test_an_interrupted_fetch_leaves_only_the_old_folder(tmp_path: Path) -> None:
     fetch_model("builtin:phi3-tiny", tmp_path / "model")
     before = digest(tmp_path / "model")
     with pytest.raises(KeyboardInterrupt), files.atomic_folder(tmp_path / "model") as fresh:

@@ -1,24 +1,25 @@
-"""Faults from outside: none loses a finished run, and none is called what it is not.
+"""Faults from outside: no finished run is lost, and each fault is reported as what it is.
 
 | fault | where it is injected |
 | --- | --- |
-| GPU out of memory at load, first step, mid-run, optimiser | test_training (also on a GPU) |
-| killed child, child that leaves without a word | test_isolation, test_workflow |
-| CUDA crash | test_isolation (on a GPU) |
-| exception in the callback, any other error in a step | test_training, test_workflow |
+| GPU out of memory at load, first step, mid-run, optimiser | test_condition (also on a GPU) |
+| killed child, child that leaves without a word | test_isolated_process, test_workflow |
+| CUDA crash | test_isolated_process (on a GPU) |
+| exception in the callback, any other error in a step | test_condition, test_workflow |
 | corrupt weights, weights of another architecture or shape | here |
 | full disk while a history is written | here |
 | Hub unreachable, downloads that break off | test_hub |
 | W&B unreachable, at the start and mid-run; its process gone; missing key | test_wandb |
 | missing secret in a pod | test_secrets |
-| truncated, missing or damaged history handed to the analysis | here, test_store, test_merging |
+| truncated, missing or damaged history in the analysis | here, test_store, test_result_folders |
 | a result whose folder is gone | here |
 | two experiments in one folder at once, with the same sources or others | here |
-| TMPDIR too long for a socket's address | test_isolation |
+| TMPDIR too long for a socket's address | test_isolated_process |
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -48,6 +49,7 @@ from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 
 PROJECT = Path(__file__).parents[2]
+SCRIPTS = PROJECT / "tests" / "support" / "scripts"
 WEIGHTS = "model.safetensors"
 
 
@@ -85,7 +87,7 @@ def test_a_models_own_weights_are_loaded(
 
 
 @pytest.mark.parametrize("use_liger", [False, True])
-def test_weights_that_were_cut_short_are_one_line(
+def test_truncated_weights_are_an_error_of_one_line(
     weights: Path, dataset_folder: Path, tmp_path: Path, use_liger: bool
 ) -> None:
     content = (weights / "right" / WEIGHTS).read_bytes()
@@ -94,7 +96,7 @@ def test_weights_that_were_cut_short_are_one_line(
     assert "training_args.model_name: the weights in 'model' cannot be read; fetch" in message
 
 
-def test_weights_that_are_no_weights_are_one_line(
+def test_a_file_that_holds_no_weights_is_an_error_of_one_line(
     weights: Path, dataset_folder: Path, tmp_path: Path
 ) -> None:
     message = failure(damaged(weights, tmp_path, b"\0" * 5000), dataset_folder, tmp_path)
@@ -102,7 +104,7 @@ def test_weights_that_are_no_weights_are_one_line(
 
 
 @pytest.mark.parametrize("use_liger", [False, True])
-def test_weights_of_another_architecture_are_not_trained_on(
+def test_weights_of_another_architecture_are_refused(
     weights: Path, dataset_folder: Path, tmp_path: Path, use_liger: bool
 ) -> None:
     content = (weights / "other" / WEIGHTS).read_bytes()
@@ -111,7 +113,7 @@ def test_weights_of_another_architecture_are_not_trained_on(
     assert "not of this architecture: 4 missing keys, such as model.layers.0.mlp" in message
 
 
-def test_weights_of_other_shapes_are_not_trained_on(
+def test_weights_of_other_shapes_are_refused(
     weights: Path, dataset_folder: Path, tmp_path: Path
 ) -> None:
     content = (weights / "small" / WEIGHTS).read_bytes()
@@ -172,7 +174,7 @@ def cut_the_record(runs: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lose_the_folder, cut_the_history, cut_the_record])
-def test_a_result_that_is_gone_or_damaged_has_failed_costs_no_other_and_is_trained_again(
+def test_a_missing_or_damaged_result_counts_as_failed_and_is_trained_again(
     damage: Callable[[Path], None], experiment: Callable[..., pd.DataFrame]
 ) -> None:
     def damage_the_first(runs: Path, arguments: TrainingArguments) -> None:
@@ -186,7 +188,7 @@ def test_a_result_that_is_gone_or_damaged_has_failed_costs_no_other_and_is_train
     assert trained == [16]
 
 
-def test_a_full_disk_costs_the_run_that_is_written_and_no_other(
+def test_a_full_disk_fails_only_the_run_that_is_being_written(
     tmp_path: Path,
     experiment: Callable[..., pd.DataFrame],
     monkeypatch: pytest.MonkeyPatch,
@@ -213,40 +215,12 @@ def test_a_full_disk_costs_the_run_that_is_written_and_no_other(
     assert trained == [24]
 
 
-def test_two_experiments_at_once_share_a_folder_in_peace(tmp_path: Path) -> None:
+def test_two_concurrent_experiments_share_a_folder(tmp_path: Path) -> None:
     """The same grid in two processes, from the fetching of sources to the report; not trained."""
-    script = tmp_path / "experiment.py"
-    script.write_text(
-        "import sys, time\n"
-        "from dataclasses import replace\n"
-        "from pathlib import Path\n"
-        "import datasets\n"
-        "from support.tiny import TINY\n"
-        "from support.grids import make_run\n"
-        "import liger_kernel_finetuning as workflow\n"
-        "from liger_benchmark.experiment.grid import ExperimentArguments\n"
-        "seen = set()\n"
-        "def condition(arguments, dataset, model, output, **_):\n"
-        "    assert len(datasets.load_from_disk(str(dataset))) == 512\n"
-        "    seen.add((dataset.stat().st_ino, model.stat().st_ino))\n"
-        "    time.sleep(0.2)\n"
-        "    size = arguments.per_device_train_batch_size\n"
-        "    made = make_run('vanilla', size, arguments.run, steps=3, cpu=True)\n"
-        "    return replace(made, training_args=arguments)\n"
-        "workflow.run_condition = condition\n"
-        "workflow.BUILD = Path(sys.argv[1])\n"
-        "print('ready', flush=True)\n"
-        "sys.stdin.readline()\n"
-        "grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1, 2, 3])\n"
-        "_, table = workflow.benchmarking_experiment(\n"
-        "    experiment_args=grid, training_args=TINY, n_runs=3)\n"
-        "print(sorted(table['outcome'].unique()), len(table), 'sources:', len(seen))\n",
-        encoding="utf-8",
-    )
     build = tmp_path / "build"
     both = [
         subprocess.Popen(
-            [sys.executable, "-u", str(script), str(build)],
+            [sys.executable, "-u", str(SCRIPTS / "run_experiment.py"), str(build)],
             cwd=PROJECT,
             env=os.environ | {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests'}"},
             stdin=subprocess.PIPE,
@@ -283,7 +257,7 @@ def test_two_experiments_at_once_share_a_folder_in_peace(tmp_path: Path) -> None
     assert not list(build.rglob("*.partial-*"))
 
 
-def test_a_source_that_is_there_already_stays_under_its_readers_feet(tmp_path: Path) -> None:
+def test_fetching_a_source_again_leaves_its_files_untouched(tmp_path: Path) -> None:
     folder = fetch_dataset("builtin:instructions", tmp_path / "dataset")
     before = {path: path.stat().st_ino for path in folder.iterdir()}
     fetch_dataset("builtin:instructions", folder)
@@ -291,22 +265,22 @@ def test_a_source_that_is_there_already_stays_under_its_readers_feet(tmp_path: P
 
 
 @pytest.mark.usefixtures("datasets_cache")
-def test_a_source_that_is_large_is_the_same_when_it_is_fetched_again(
+def test_a_large_source_keeps_its_fingerprint_when_it_is_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A large file's time is part of a run's key: written anew, its runs would not be found."""
-    monkeypatch.setattr(fetch, "LARGE", 1000)
+    monkeypatch.setattr(fetch, "LARGE_FILE", 1000)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "rows.jsonl").write_text('{"text": "one"}\n' * 100)
     first = fetch_dataset(str(tmp_path / "mine"), tmp_path / "dataset")
     before = fingerprint(first)
-    assert any(file.stat().st_size > fetch.LARGE for file in first.iterdir())
+    assert any(file.stat().st_size > fetch.LARGE_FILE for file in first.iterdir())
     assert fetch_dataset(str(tmp_path / "mine"), tmp_path / "dataset") == first
     assert fingerprint(first) == before
 
 
 @pytest.mark.usefixtures("datasets_cache")
-def test_a_source_that_was_edited_does_not_change_under_a_run_that_reads_it(
+def test_an_edited_source_is_fetched_into_a_folder_of_its_own(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "mine").mkdir()
@@ -324,15 +298,11 @@ def test_a_source_that_was_edited_does_not_change_under_a_run_that_reads_it(
     assert (second / "source.json").is_file()
 
 
-def test_of_two_processes_one_waits_until_the_other_is_done_or_dead(tmp_path: Path) -> None:
-    code = (
-        "import sys, os, time; from pathlib import Path\n"
-        "from liger_benchmark.files import lock\n"
-        "with lock(Path(sys.argv[1])):\n"
-        "    print('in', flush=True); time.sleep(60)\n"
-    )
+def test_the_lock_is_released_by_a_process_that_is_killed(tmp_path: Path) -> None:
     first = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "a")], cwd=PROJECT, stdout=subprocess.PIPE
+        [sys.executable, str(SCRIPTS / "hold_lock.py"), str(tmp_path / "a")],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
     )
     assert first.stdout is not None and first.stdout.readline() == b"in\n"
     entered: list[float] = []
@@ -351,7 +321,23 @@ def test_of_two_processes_one_waits_until_the_other_is_done_or_dead(tmp_path: Pa
     assert entered
 
 
-def test_of_two_equal_runs_the_one_that_ended_first_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_does_not_stop_an_experiment(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def unsupported(descriptor: int, operation: int) -> None:
+        raise OSError(code, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with lock(tmp_path / "a"), lock(tmp_path / "a"):
+        pass
+    # No marker file that would keep others out after this process died.
+    assert (tmp_path / ".a.lock").stat().st_size == 0
+
+
+def test_of_two_equal_runs_the_first_to_end_is_kept(tmp_path: Path) -> None:
     folder = tmp_path / "run"
 
     def train(number: int) -> Run:
@@ -365,7 +351,7 @@ def test_of_two_equal_runs_the_one_that_ended_first_stays(tmp_path: Path) -> Non
     assert read_run(folder).record == {"number": 1}
 
 
-def test_a_place_that_is_taken_in_the_last_moment_is_kept_if_it_will_do(
+def test_a_folder_created_just_before_the_move_is_kept_if_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from liger_benchmark import files

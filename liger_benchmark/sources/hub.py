@@ -1,8 +1,8 @@
-"""Downloads from the Hugging Face Hub: one revision, the files that are needed, with patience.
+"""Downloads from the Hugging Face Hub.
 
-The Hub's client resumes a file that broke off, checks its size and keeps it in its cache. Two
-things are added: after an error that may pass, the download is tried again, and goes on with what
-the cache has; and an error that does not pass is one line.
+huggingface_hub resumes interrupted files, checks their sizes and keeps a cache. Added here: a model
+is fetched at one revision and with its weights in one format only, temporary errors are retried,
+and permanent errors become one line. With HF_HUB_OFFLINE set, only the cache is used.
 """
 
 from __future__ import annotations
@@ -19,49 +19,51 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from liger_benchmark.validation import one_line
+
 Kind = Literal["model", "dataset"]
 T = TypeVar("T")
 
 TOKEN = "a token in HF_TOKEN (on a cluster: the secret hf_token, see README)"
 ALTERNATIVES: dict[Kind, str] = {"model": "builtin:phi3-mini", "dataset": "builtin:instructions"}
-# Seconds before each new try.
-WAITS_S = (1.0, 2.0, 4.0, 8.0)
+# Seconds to wait before each retry.
+RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0)
 
-# Configuration and tokenizer, in whatever form.
+# Configuration and tokenizer files.
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
-# The weights' possible names in the order in which transformers looks for them: one format, whole
-# or in shards. All else that a repository may hold of them would be a second copy.
+# Names of weights in the order in which transformers looks for them. Only the first that exists,
+# whole or in shards, is downloaded; a repository may hold copies in other formats.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class SourceUnavailable(RuntimeError):
-    """A model or dataset cannot be had. The message is one line and says what else there is."""
+    """A model or dataset cannot be fetched. The message is one line and names an alternative."""
 
 
 def download_model(name: str, folder: Path) -> str:
     """Put the model's configuration, tokenizer and weights into `folder`; return the revision.
 
     Raises:
-        SourceUnavailable: if the Hub cannot be reached, has no such model, or does not grant it.
+        SourceUnavailable: if the Hub cannot be reached, has no such model, or denies access.
     """
-    return _with_patience(name, "model", lambda: _download_model(name, folder))
+    return _with_retries(name, "model", lambda: _download_model(name, folder))
 
 
 def download_dataset(name: str) -> tuple[Any, str | None]:
     """The training split of the dataset, as `datasets.Dataset`, and its revision.
 
     Raises:
-        SourceUnavailable: if the Hub cannot be reached, has no such dataset, or does not grant it.
+        SourceUnavailable: if the Hub cannot be reached, has no such dataset, or denies access.
     """
-    return _with_patience(name, "dataset", lambda: _download_dataset(name))
+    return _with_retries(name, "dataset", lambda: _download_dataset(name))
 
 
-def files_of_a_model(files: Collection[str], read: Callable[[str], str]) -> list[str]:
-    """Those of a repository's `files` that make up a model, the weights in one format only.
+def model_files(files: Collection[str], read: Callable[[str], str]) -> list[str]:
+    """Select from a repository's `files` those of a model, with the weights in one format.
 
     Args:
-        read: returns the content of one of the files; called for an index of shards.
+        read: returns the content of a file; called for the index of sharded weights.
     """
     weights: list[str] = []
     for name in _WEIGHTS:
@@ -82,54 +84,60 @@ def files_of_a_model(files: Collection[str], read: Callable[[str], str]) -> list
 
 
 def _download_model(name: str, folder: Path) -> str:
+    from huggingface_hub.constants import is_offline_mode
+
+    snapshot, files = _cached_model(name) if is_offline_mode() else _fetched_model(name)
+    for file in files:
+        _link_or_copy((snapshot / file).resolve(), folder / file)
+    return snapshot.name
+
+
+def _fetched_model(name: str) -> tuple[Path, list[str]]:
+    """The model's snapshot folder in the Hub's cache, up to date with the Hub, and its files.
+
+    The folder's name is the revision.
+    """
     import huggingface_hub
 
-    # The revision is asked for once and used for all, so that a push in between cannot mix two.
-    revision, files, from_cache = _listing(name)
+    info = huggingface_hub.HfApi().model_info(name)
 
     def read(file: str) -> str:
-        path = huggingface_hub.hf_hub_download(name, file, revision=revision)
+        path = huggingface_hub.hf_hub_download(name, file, revision=info.sha)
         return Path(path).read_text(encoding="utf-8")
 
-    wanted = files_of_a_model(files, read)
-    missing = [file for file in ("config.json", *wanted) if file not in files]
-    if missing or (from_cache and not any(_is_weights(file) for file in wanted)):
-        where = "the Hub's cache on this machine" if from_cache else "its repository"
-        raise SourceUnavailable(f"{where} lacks {missing[0] if missing else 'its weights'}")
+    available = [sibling.rfilename for sibling in info.siblings or []]
+    wanted = model_files(available, read)
+    _refuse_missing(wanted, available, "its repository")
+    # Without `revision`, which would keep the client from recording which commit `main` is: that
+    # record is how the snapshot is found offline.
+    snapshot = Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
+    if snapshot.name != info.sha:  # a push in between, or the client fell back on its cache
+        raise ConnectionError(f"revision {info.sha} could not be loaded")
+    return snapshot, wanted
+
+
+def _cached_model(name: str) -> tuple[Path, list[str]]:
+    """The model's snapshot folder in the Hub's cache, without a request, and its files."""
+    import huggingface_hub
+
+    # No pattern: any snapshot will do here, which files it must hold is decided below.
     snapshot = Path(
-        huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=wanted)
+        huggingface_hub.snapshot_download(name, allow_patterns=[], local_files_only=True)
     )
-    for file in wanted:
-        _link_or_copy((snapshot / file).resolve(), folder / file)
-    return revision
+    paths = (path for path in snapshot.rglob("*") if path.is_file())
+    available = [path.relative_to(snapshot).as_posix() for path in paths]
+    wanted = model_files(available, lambda file: (snapshot / file).read_text(encoding="utf-8"))
+    where = "the Hub's cache on this machine"
+    _refuse_missing(wanted, available, where)
+    if not any(file.endswith((".safetensors", ".bin")) for file in wanted):
+        raise SourceUnavailable(f"{where} lacks its weights")
+    return snapshot, wanted
 
 
-def _listing(name: str) -> tuple[str, list[str], bool]:
-    """A model's revision, its files, and whether they are what the cache has of it."""
-    import huggingface_hub
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
-    try:
-        info = huggingface_hub.HfApi().model_info(name)
-    except OfflineModeIsEnabled:
-        cached = _cached_listing(name)
-        if cached is None:
-            raise
-        return (*cached, True)
-    return str(info.sha), [sibling.rfilename for sibling in info.siblings or []], False
-
-
-def _cached_listing(name: str) -> tuple[str, list[str]] | None:
-    import huggingface_hub
-
-    if not Path(huggingface_hub.constants.HF_HUB_CACHE).is_dir():
-        return None
-    for repository in huggingface_hub.scan_cache_dir().repos:
-        if (repository.repo_type, repository.repo_id) == ("model", name) and repository.revisions:
-            latest = max(repository.revisions, key=lambda r: ("main" in r.refs, r.last_modified))
-            files = [f.file_path.relative_to(latest.snapshot_path) for f in latest.files]
-            return latest.commit_hash, [file.as_posix() for file in files]
-    return None
+def _refuse_missing(wanted: list[str], available: list[str], where: str) -> None:
+    missing = [file for file in ("config.json", *wanted) if file not in available]
+    if missing:
+        raise SourceUnavailable(f"{where} lacks {missing[0]}")
 
 
 def _download_dataset(name: str) -> tuple[Any, str | None]:
@@ -140,11 +148,11 @@ def _download_dataset(name: str) -> tuple[Any, str | None]:
     asked = None
     with contextlib.suppress(OfflineModeIsEnabled, RemoteEntryNotFoundError):
         asked = str(huggingface_hub.HfApi().dataset_info(name).sha)
-        # `datasets` asks for this file first, and cannot tell a gated dataset from a missing one.
+        # `datasets` requests this file first, and reports a gated dataset as a missing one.
         huggingface_hub.hf_hub_download(name, "README.md", repo_type="dataset", revision=asked)
     rows = datasets.load_dataset(name, split="train", revision=asked)
-    # In the cache of `datasets` the rows lie in a folder named after their revision. After any
-    # error it falls back, almost silently, on whichever it has.
+    # The cache of `datasets` has a folder per revision. After an error `datasets` falls back on
+    # any of them, so the revision that was loaded is compared with the one that was asked for.
     folder = Path(rows.cache_files[0]["filename"]).parent.name if rows.cache_files else ""
     loaded = folder if _COMMIT.fullmatch(folder) else asked
     if asked is not None and loaded != asked:
@@ -152,33 +160,36 @@ def _download_dataset(name: str) -> tuple[Any, str | None]:
     return rows, loaded
 
 
-def _with_patience(name: str, kind: Kind, download: Callable[[], T]) -> T:
-    for wait_s in (*WAITS_S, None):
+def _with_retries(name: str, kind: Kind, download: Callable[[], T]) -> T:
+    for delay_s in (*RETRY_DELAYS_S, None):
         try:
             return download()
         except Exception as error:
-            problem = _problem(error, name, kind)
-            known = problem is not None
-            problem = problem or f"cannot be read ({_summary(error)})"
-            if wait_s is not None and _may_pass(error):
-                sys.stderr.write(f"{kind} {name}: {problem}; trying again in {wait_s:g} s\n")
-                time.sleep(wait_s)
+            problem = _known_problem(error, name, kind)
+            is_known = problem is not None
+            if problem is None:
+                described = one_line(f"{type(error).__name__}: {error}", limit=300)
+                problem = f"cannot be read ({described})"
+            if delay_s is not None and _is_temporary(error):
+                sys.stderr.write(f"{kind} {name}: {problem}; trying again in {delay_s:g} s\n")
+                time.sleep(delay_s)
                 continue
             raise SourceUnavailable(
                 f"training_args.{kind}_name: {name!r}: {problem}; "
                 f"without the Hub, use {ALTERNATIVES[kind]} or a folder"
-            ) from (None if known else error)
-    raise AssertionError("the last try returns or raises")
+            ) from (None if is_known else error)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and the chain of errors that it was raised from."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
         cause = cause.__cause__
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_temporary(error: BaseException) -> bool:
     """Whether the same request may succeed later: a broken connection, a busy server."""
     from huggingface_hub.constants import is_offline_mode
     from huggingface_hub.errors import HfHubHTTPError, HTTPError
@@ -194,16 +205,17 @@ def _may_pass(error: BaseException) -> bool:
     return False
 
 
-def _problem(error: BaseException, name: str, kind: Kind) -> str | None:
-    """What is wrong and what to do, if the error is one that is met with.
+def _known_problem(error: BaseException, name: str, kind: Kind) -> str | None:
+    """What is wrong and what to do, or None for an error that is not the Hub's.
 
-    Nothing of a request is in it: its address may be signed.
+    The text holds no part of the request, whose URL may be signed.
     """
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
         HTTPError,
+        LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
 
@@ -219,23 +231,17 @@ def _problem(error: BaseException, name: str, kind: Kind) -> str | None:
             status = cause.response.status_code
             hint = "; check the token in HF_TOKEN" if status in (401, 403) else ""
             return f"the Hub answered with HTTP status {status}{hint}"
+        if constants.is_offline_mode() and isinstance(
+            cause, (LocalEntryNotFoundError, ConnectionError)
+        ):
+            return "HF_HUB_OFFLINE is set and the Hub's cache on this machine lacks it"
         if isinstance(cause, (HTTPError, ConnectionError, TimeoutError)):
-            if constants.is_offline_mode():
-                return "HF_HUB_OFFLINE is set and the Hub's cache on this machine lacks it"
             return f"the Hub cannot be reached ({type(cause).__name__})"
     return None
 
 
-def _summary(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-
-
-def _is_weights(file: str) -> bool:
-    return file.endswith((".safetensors", ".bin"))
-
-
 def _link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name, so that gigabytes are not written twice, or else a copy."""
+    """Create `target` as a hard link, which needs no space, or as a copy if that fails."""
     try:
         os.link(source, target)
     except OSError:

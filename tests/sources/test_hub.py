@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face Hub, against a fake one on loopback, by its real client."""
+"""Downloads by the real client of the Hugging Face Hub from a fake Hub on loopback."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from liger_benchmark.sources import fetch, hub
 from liger_benchmark.sources.fetch import SourceUnavailable, fetch_model
 
 PROJECT = Path(__file__).parents[2]
+FETCH_SOURCES = PROJECT / "tests" / "support" / "scripts" / "fetch_sources.py"
 CONFIG = json.dumps({"model_type": "phi3"}).encode()
 ROWS = [{"text": f"### Response:\nanswer {i}"} for i in range(5)]
 JSON_LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
@@ -48,7 +49,7 @@ def test_weights_are_taken_in_one_format_and_nothing_twice() -> None:
     others = ["consolidated.safetensors", "tf_model.h5", "onnx/model.onnx", "onnx/config.json"]
     others += ["original/model.safetensors", "model-q4.gguf", "README.md", "modeling_phi3.py"]
     small = ["config.json", "tokenizer.json", "tokenizer.model", "merges.txt", "chat.jinja"]
-    wanted = hub.files_of_a_model([*both, *others, *small], read=str)
+    wanted = hub.model_files([*both, *others, *small], read=str)
     assert wanted == [*sorted(small), "model.safetensors"]
 
 
@@ -56,35 +57,20 @@ def test_shards_are_those_of_the_index() -> None:
     shards = sorted(set(json.loads(INDEX)["weight_map"].values()))
     files = ["config.json", "model.safetensors.index.json", *shards]
     others = ["model-00003-of-00003.safetensors", "pytorch_model.bin.index.json"]
-    wanted = hub.files_of_a_model([*files, *others], read=lambda _: INDEX.decode())
+    wanted = hub.model_files([*files, *others], read=lambda _: INDEX.decode())
     assert wanted == files
 
 
 def test_pytorchs_format_is_taken_where_there_is_no_other() -> None:
-    assert hub.files_of_a_model(["config.json", "pytorch_model.bin"], read=str) == [
+    assert hub.model_files(["config.json", "pytorch_model.bin"], read=str) == [
         "config.json",
         "pytorch_model.bin",
     ]
 
 
-FETCH = """
-import sys
-from pathlib import Path
-from liger_benchmark.sources import fetch, hub
-from liger_benchmark.validation import InvalidInput
-hub.WAITS_S = (0.01, 0.01)
-kind, folder, *names = sys.argv[1:]
-for name in names:
-    try:
-        getattr(sources, f"fetch_{kind}")(name, Path(folder))
-    except (fetch.SourceUnavailable, InvalidInput) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-"""
-
-
 @dataclass
 class Client:
-    """A process with a Hub cache of its own, as its client reads its settings once."""
+    """Fetches in child processes, which share a Hub cache: the client reads its settings once."""
 
     hub: FakeHub
     home: Path
@@ -93,7 +79,7 @@ class Client:
         """Fetch in a fresh process; returns the folder and what was said on standard error."""
         folder = self.home / "build" / kind
         done = subprocess.run(
-            [sys.executable, "-c", FETCH, kind, str(folder), *names],
+            [sys.executable, str(FETCH_SOURCES), kind, str(folder), *names],
             env={
                 **{k: v for k, v in os.environ.items() if not k.startswith("HF_")},
                 "HF_ENDPOINT": self.hub.endpoint,
@@ -115,7 +101,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
         yield Client(server, tmp_path)
 
 
-def test_a_model_is_fetched_through_failures_of_which_a_file_that_broke_off_is_resumed(
+def test_a_model_is_fetched_with_retries_and_an_interrupted_file_is_resumed(
     client: Client,
 ) -> None:
     files = {"config.json": CONFIG, "tokenizer.json": b"{}", "model.safetensors": SAFETENSORS}
@@ -142,7 +128,7 @@ def test_a_model_is_fetched_through_failures_of_which_a_file_that_broke_off_is_r
     assert client.hub.requests == []
 
 
-def test_a_dataset_is_fetched_through_failures_and_found_again_offline(client: Client) -> None:
+def test_a_dataset_is_fetched_with_retries_and_found_again_offline(client: Client) -> None:
     repository = Repository({"README.md": b"# rows", "data/train.jsonl": JSON_LINES})
     client.hub.repositories["dataset/a/rows"] = repository
     client.hub.failures = {"/api/datasets/a/rows": 1, "/data/train.jsonl": 1}
@@ -186,7 +172,7 @@ def errors(said: str) -> list[str]:
     return [line for line in said.splitlines() if line.startswith("SourceUnavailable: ")]
 
 
-def test_what_the_hub_does_not_give_is_one_line_each_with_the_alternatives(client: Client) -> None:
+def test_what_the_hub_refuses_is_one_line_each_with_the_alternatives(client: Client) -> None:
     gated = Repository({"config.json": CONFIG, "rows.jsonl": JSON_LINES}, gated=True)
     client.hub.repositories = {
         "model/a/gated": gated,
@@ -235,7 +221,7 @@ def test_without_the_hub_the_error_is_one_line_with_the_alternatives(
     assert list(folder.parent.iterdir()) == []
 
 
-def test_a_cache_that_lacks_the_weights_is_not_taken_for_a_model_without_them(
+def test_a_cache_without_the_weights_is_an_error_offline(
     client: Client,
 ) -> None:
     commit = "a" * 40
@@ -249,6 +235,20 @@ def test_a_cache_that_lacks_the_weights_is_not_taken_for_a_model_without_them(
     (snapshot / "config.json").symlink_to("../../blobs/c0ffee")
     _, said = client.fetch("model", "a/b", HF_HUB_OFFLINE="1")
     assert "the Hub's cache on this machine lacks its weights; without" in said.splitlines()[-1]
+
+
+def test_a_cache_without_one_of_the_shards_is_an_error_offline_that_names_it(
+    client: Client,
+) -> None:
+    shards = sorted(set(json.loads(INDEX)["weight_map"].values()))
+    files = {"config.json": CONFIG, "model.safetensors.index.json": INDEX}
+    client.hub.repositories["model/a/b"] = Repository(files | dict.fromkeys(shards, b"w"))
+    client.fetch("model", "a/b")
+    [cached] = client.home.glob(f"hf/hub/models--a--b/snapshots/*/{shards[1]}")
+    cached.unlink()
+    _, said = client.fetch("model", "a/b", HF_HUB_OFFLINE="1")
+    [line] = errors(said)
+    assert f"the Hub's cache on this machine lacks {shards[1]}; without" in line
 
 
 def test_an_error_that_is_not_the_hubs_says_what_it_is(

@@ -1,7 +1,7 @@
-"""A small Hugging Face Hub on loopback: what its client asks for, and the ways in which it fails.
+"""A fake Hugging Face Hub on loopback.
 
 It serves repositories from memory: their description, their file tree, and their files with the
-headers that the client reads. A test breaks it on purpose through the attributes of `FakeHub`.
+headers that the client reads. Tests inject failures through the attributes of `FakeHub`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PATHS = re.compile(
 
 @dataclass
 class Repository:
-    """One commit's files by their paths. A gated one describes itself and gives no file."""
+    """The files of one commit by their paths. A gated repository has a description and no files."""
 
     files: dict[str, bytes]
     gated: bool = False
@@ -36,14 +36,14 @@ class Repository:
 
 @dataclass
 class FakeHub:
-    """The server's state: what it has, what it was asked, and what it is to do wrong.
+    """The server's repositories, the requests that it received, and the failures to inject.
 
     Attributes:
         repositories: by `model/OWNER/NAME` or `dataset/OWNER/NAME`.
-        requests: `METHOD path` of every request, with its Range header behind, if it had one.
-        failures: how many requests of a path that ends in this key are answered with 503.
-        cut: after how many bytes of a file of this name the connection is closed, once.
-        tokens: every token that came.
+        requests: `METHOD path` of every request, followed by its Range header if it had one.
+        failures: by the end of a path, how many of its requests are still answered with 503.
+        cut: by file name, after how many bytes the connection is closed, once.
+        tokens: all tokens that were received.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class FakeHub:
 
 @contextmanager
 def serve() -> Iterator[FakeHub]:
-    """A running fake Hub; `endpoint` is what HF_ENDPOINT has to be."""
+    """A running fake Hub; HF_ENDPOINT must be set to its `endpoint`."""
     hub = FakeHub()
 
     class Handler(_Handler):
@@ -171,7 +171,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def _entries(repository: Repository, folder: str = "", deep: bool = True) -> list[dict[str, Any]]:
-    """What lies below `folder`, as the Hub's API lists it: files, and folders if not `deep`."""
+    """The entries below `folder` as the Hub's API lists them; one level, or all files if `deep`."""
     files = {p: c for p, c in repository.files.items() if p.startswith(folder)}
     if not deep:
         inside = {

@@ -1,7 +1,7 @@
-"""One finished run on disk: a folder that holds `history.csv` and `record.json`.
+"""A run and its two files on disk: `history.csv` and `record.json` in one folder.
 
-The same layout everywhere: where a run is written, where the analysis reads, under `results/`.
-A folder without a whole `record.json` is not a run; the record is written last and in one move.
+The layout is the same in `build/`, in a cluster's storage and in `results/`. The record is written
+last and atomically, so a folder without a readable `record.json` holds no run.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pandas as pd
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.files import atomic_file
+from liger_benchmark.validation import one_line
 
 HISTORY_FILE = "history.csv"
 RECORD_FILE = "record.json"
@@ -28,19 +29,19 @@ OUTCOMES = (COMPLETED, OUT_OF_MEMORY, FAILED)
 
 
 class UnreadableRun(ValueError):
-    """A folder that should hold a run and does not. Its message is one line."""
+    """A folder does not hold a complete, undamaged run. The message is one line."""
 
 
 @dataclass
 class Run:
-    """One condition of the grid and what came of it.
+    """The result of training one condition of the grid once.
 
     Attributes:
-        training_args: the settings it ran with.
-        outcome: `completed`, `out_of_memory` (a measurement) or `failed` (an accident).
-        history: one row per optimisation step, in order; empty where none was finished.
-        record: everything else, as JSON: `phases` in seconds, `liger`, `weights`, `dataset`,
-            `environment`, `out_of_memory`, `error`. Absent parts are absent keys.
+        training_args: the settings of the run.
+        outcome: `completed`, `out_of_memory` (counts as a measurement) or `failed` (does not).
+        history: one row per finished optimisation step, in order.
+        record: everything else, as JSON values: `phases` in seconds, `liger`, `weights`, `dataset`,
+            `environment`, `out_of_memory`, `error`. A part that does not apply is no key.
     """
 
     training_args: TrainingArguments
@@ -71,7 +72,7 @@ def read_run(folder: str | Path) -> Run:
     """Read the run that `folder` holds.
 
     Raises:
-        UnreadableRun: if a file is missing, cut short, or not what `write_run` wrote.
+        UnreadableRun: if a file is missing, truncated, or of another format.
     """
     folder = Path(folder)
     try:
@@ -93,15 +94,15 @@ def read_run(folder: str | Path) -> Run:
     except KeyError as error:
         raise UnreadableRun(f"{folder.name}: {RECORD_FILE} lacks {error}") from None
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UnreadableRun(f"{folder.name}: {' '.join(str(error).split())}") from None
+        raise UnreadableRun(f"{folder.name}: {one_line(error, limit=None)}") from None
     return Run(training_args, outcome, history, record)
 
 
 def _read_history(path: Path) -> pd.DataFrame:
     text = path.read_text(encoding="utf-8")
-    if not text.endswith("\n"):  # the last row's last figure would be another
+    if not text.endswith("\n"):  # the last number of the last row may be truncated
         raise ValueError(f"{path.name} is cut short")
     try:
         return pd.read_csv(io.StringIO(text))
-    except pd.errors.EmptyDataError:  # how pandas reads back a frame without columns
+    except pd.errors.EmptyDataError:  # raised for a file written from a frame without columns
         return pd.DataFrame()

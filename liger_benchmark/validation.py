@@ -204,10 +204,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 SHOWN = 120
 
 
-def one_line(text: object, limit: int = SHOWN) -> str:
-    """The text without line breaks, and cut where it grows too long for a message."""
+def one_line(text: object, limit: int | None = SHOWN) -> str:
+    """The text without line breaks, cut to `limit` characters; None leaves its length."""
     line = " ".join(str(text).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
 
 
 def show(value: Any) -> str:

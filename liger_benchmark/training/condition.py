@@ -1,7 +1,7 @@
-"""One condition of the grid, from its arguments to its record.
+"""Train one condition of the grid and return what was measured.
 
-`run_condition` is what a workflow or a script calls: it starts a fresh process, passes the child's
-log lines on, and returns a `Run`. `train` is what happens inside that process.
+`run_condition` is called by the workflow and by scripts: it starts a fresh process, passes its
+history rows on, and returns a `Run`. `train` is what runs inside that process.
 """
 
 from __future__ import annotations
@@ -20,18 +20,13 @@ from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
 from liger_benchmark.training import compilation, environment
+from liger_benchmark.training.activation import active_liger_parts, check_liger, loss_in_use
 from liger_benchmark.training.dataset import checksum, load_tokenizer, prepare_datasets
 from liger_benchmark.training.device import CpuDevice, CudaDevice, allocator_retries, set_up_device
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
-from liger_benchmark.training.model import (
-    active_liger_parts,
-    check_liger,
-    describe_weights,
-    load_model,
-    loss_in_use,
-)
-from liger_benchmark.training.out_of_memory import refused_memory
+from liger_benchmark.training.model import describe_weights, load_model
+from liger_benchmark.training.out_of_memory import describe_out_of_memory
 from liger_benchmark.training.trainer import build_trainer
 from liger_benchmark.validation import InvalidInput
 
@@ -39,7 +34,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Send = Callable[[dict[str, Any]], None]
-# The arguments that a row of the history repeats: which condition it belongs to.
+# The arguments that every row of the history repeats, to identify its condition.
 IDENTITY = ("use_liger", BATCH_SIZE, "run")
 
 
@@ -54,10 +49,11 @@ def run_condition(
     """Train one condition in a process of its own and return what was measured.
 
     Args:
-        on_row: called in this process with each step's row, as soon as the step is done.
+        on_row: called in this process with each step's row, as soon as the step has ended.
 
     Raises:
-        ChildFailed: if the run failed for any other reason than the GPU's memory.
+        ChildFailed: if the run failed for another reason than the GPU's memory. Its `rows` are
+            those of the finished steps.
     """
     rows: list[dict[str, Any]] = []
 
@@ -90,7 +86,10 @@ def run_condition(
 
 @dataclass
 class Phases:
-    """How long each phase of a run took, in seconds, in the order in which they began."""
+    """Measures the phases of a run, in seconds, in the order in which they end.
+
+    An instance is used as `with phases("model"): ...`.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     current: str = ""
@@ -105,7 +104,7 @@ class Phases:
             self.seconds[name] = time.perf_counter() - began
 
     def with_steps(self, callback: EfficiencyCallback) -> dict[str, float]:
-        """The phases, the training split into its steps and what lay between them."""
+        """The phases, with `training` split into `warmup_steps`, `steps` and `between_steps`."""
         seconds = dict(self.seconds)
         in_training = seconds.pop("training", 0.0)
         return seconds | {
@@ -125,9 +124,12 @@ def train(
 ) -> dict[str, Any]:
     """Train one condition in this process, which must be fresh, and return its record.
 
-    Every step's row is passed to `send`. Memory that the GPU refuses ends the run and is part of
-    the record, under `out_of_memory`; anything else that goes wrong is raised. `callbacks` are
-    called by the trainer besides the one that measures.
+    Args:
+        send: called with each step's history row.
+        callbacks: `transformers.TrainerCallback`s to add to the one that measures.
+
+    Returns:
+        The record. If the GPU ran out of memory, it holds `out_of_memory`; other errors are raised.
     """
     phases = Phases()
     record: dict[str, Any] = {}
@@ -142,39 +144,44 @@ def train(
     try:
         with phases("data"):
             tokenizer = load_tokenizer(model_folder)
-            train_rows, eval_rows = prepare_datasets(dataset_folder, tokenizer, arguments)
-            record["dataset"] = {
-                **provenance(dataset_folder, arguments.dataset_name),
-                "rows": len(train_rows),
-                "checksum": checksum(train_rows),
-            }
+            rows = _prepare_rows(arguments, dataset_folder, tokenizer, record)
         with phases("model"):
             model = _prepare_model(arguments, model_folder, tokenizer, on_gpu, record)
         with phases("trainer"):
-            trainer = build_trainer(
-                arguments, model, tokenizer, train_rows, eval_rows, output_folder, callback
-            )
-            _prove_loss(arguments, model, record)
+            trainer = build_trainer(arguments, model, tokenizer, *rows, output_folder, callback)
+            _check_loss(arguments, model, record)
             for other in callbacks:
                 trainer.add_callback(other)
         with phases("training"):
             trainer.train()
-            padding = trainer.padding_tokens / max(trainer.counted_tokens, 1)
-            record["dataset"]["padding_fraction"] = round(padding, 4)
+            record["dataset"]["padding_fraction"] = trainer.padding_fraction()
         with phases("save"):
             trainer.save_state()
             if arguments.save_strategy != "no":
                 trainer.save_model()
     except Exception as error:
-        refused = refused_memory(error)
-        if refused is None:
+        out_of_memory = describe_out_of_memory(error)
+        if out_of_memory is None:
             raise
-        record["out_of_memory"] = {**_where(phases, callback), **refused}
+        record["out_of_memory"] = {**_position(phases, callback), **out_of_memory}
     if on_gpu:
         record["environment"]["gpu"]["clocks_end"] = environment.clocks()
         record["memory"] = {"allocator_retries": allocator_retries()}
     record["phases"] = phases.with_steps(callback)
     return record
+
+
+def _prepare_rows(
+    arguments: TrainingArguments, folder: Path, tokenizer: Any, record: dict[str, Any]
+) -> tuple[Any, Any]:
+    """The training and evaluation rows; describes the dataset in `record`."""
+    train_rows, eval_rows = prepare_datasets(folder, tokenizer, arguments)
+    record["dataset"] = {
+        **provenance(folder, arguments.dataset_name),
+        "rows": len(train_rows),
+        "checksum": checksum(train_rows),
+    }
+    return train_rows, eval_rows
 
 
 def _prepare_model(
@@ -184,7 +191,12 @@ def _prepare_model(
     on_gpu: bool,
     record: dict[str, Any],
 ) -> PreTrainedModel:
-    """The condition's model, proved to be what its arm says; what was found is in `record`."""
+    """Load the condition's model, verify its Liger kernels, and describe both in `record`.
+
+    Raises:
+        LigerMismatch: if other kernels are active than the arm's.
+        InvalidInput: if the model cannot be loaded, or does not fit the tokenizer.
+    """
     if arguments.torch_compile:
         compilation.prepare(arguments.use_liger)
     model = load_model(
@@ -205,10 +217,16 @@ def _prepare_model(
     return model
 
 
-def _prove_loss(
+def _check_loss(
     arguments: TrainingArguments, model: PreTrainedModel, record: dict[str, Any]
 ) -> None:
-    """Refuse a model that computes another loss than the arm's, once the trainer has it."""
+    """Verify that the live model computes the arm's loss, and record it.
+
+    The trainer must have been built, since trl replaces the model's forward method.
+
+    Raises:
+        RuntimeError: if it computes another one.
+    """
     record["loss"] = loss_in_use(model)
     if record["loss"] != arguments.loss_type:
         raise RuntimeError(
@@ -217,8 +235,8 @@ def _prove_loss(
         )
 
 
-def _where(phases: Phases, callback: EfficiencyCallback) -> dict[str, Any]:
-    """The phase and the step, counted from 1, in which a run ended; step 0 is before the first."""
+def _position(phases: Phases, callback: EfficiencyCallback) -> dict[str, Any]:
+    """The phase and the step in which a run ended. Steps count from 1; 0 is before the first."""
     if phases.current != "training":
         return {"phase": phases.current, "step": 0}
     return {"phase": callback.stage, "step": callback.steps_this_session + 1}

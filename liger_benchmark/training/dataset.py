@@ -1,7 +1,7 @@
-"""The rows a run trains on: split, tokenised, cut and marked, as in the blog.
+"""Prepare the rows that a run trains on: split, tokenise, truncate and label, as in the blog.
 
-A row is cut to `max_seq_length` tokens from the left, so that its answer survives, and the loss is
-taken on the answer only. Only as many rows as the steps will use are tokenised.
+A row is truncated to `max_seq_length` tokens from the left, which keeps its answer, and the loss is
+computed on the answer only. Only the rows that the steps use are tokenised.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 TEST_FRACTION = 0.1
 PAD_TO_MULTIPLE_OF = 16
-# The label on which PyTorch's cross-entropy takes no loss.
+# The label that PyTorch's cross-entropy ignores.
 IGNORED = -100
 
 
 def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerBase:
-    """The model's tokenizer; one without a pad token pads with its end-of-sequence token.
+    """Load the model's tokenizer. Without a pad token it pads with the end-of-sequence token.
 
     Raises:
         InvalidInput: if the folder holds no tokenizer that transformers can load.
@@ -49,17 +49,17 @@ def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerBase:
 
 
 def no_tokenizer(model: str) -> InvalidInput:
-    """What is said of a model that comes without a tokenizer."""
+    """The error for a model without a tokenizer."""
     return InvalidInput(
         f"training_args.model_name: {model!r} holds no tokenizer; add the model's tokenizer.json"
     )
 
 
 def check_rows(dataset_folder: Path, grid: Sequence[TrainingArguments]) -> None:
-    """Refuse a dataset that is not in the form of `dataset_format`, once and not in each run.
+    """Check the dataset's rows against the `dataset_format` of each condition, before training.
 
     Raises:
-        InvalidInput: if the rows are not in that form, or too few hold an answer.
+        InvalidInput: if the rows are not of that format, or fewer than two hold an answer.
     """
     import datasets
 
@@ -71,19 +71,21 @@ def check_rows(dataset_folder: Path, grid: Sequence[TrainingArguments]) -> None:
 def prepare_datasets(
     dataset_folder: Path, tokenizer: PreTrainedTokenizerBase, arguments: TrainingArguments
 ) -> tuple[datasets.Dataset, datasets.Dataset | None]:
-    """The tokenised training rows, and evaluation rows if `eval_strategy` asks for them.
+    """The tokenised training rows, and evaluation rows unless `eval_strategy` is "no".
 
-    Columns: `input_ids`, at most `max_seq_length` token ids a row, and `labels`, the same with
-    -100 wherever the token does not belong to the answer. There are exactly as many training
-    rows as the steps use; a smaller dataset is gone through again. The seed decides the split and
-    the order.
+    There are exactly as many training rows as the steps use; a smaller dataset is repeated. The
+    split and the order depend on the seed.
+
+    Returns:
+        Datasets with the columns `input_ids`, at most `max_seq_length` token ids, and `labels`, the
+        same ids with -100 in place of tokens outside of an answer.
 
     Raises:
-        InvalidInput: if the rows are not in the form of `dataset_format`.
+        InvalidInput: as `usable_rows` and `tokenize`.
     """
     import datasets
 
-    # In memory, or every operation would leave a cache file in the folder that all runs share.
+    # In memory, because otherwise operations write cache files into the folder that runs share.
     rows = datasets.load_from_disk(str(dataset_folder), keep_in_memory=True)
     usable = usable_rows(rows, arguments.dataset_format, arguments.dataset_name)
     split = usable.train_test_split(test_size=TEST_FRACTION, seed=arguments.seed)
@@ -104,20 +106,20 @@ def prepare_datasets(
 def tokenize(
     rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, arguments: TrainingArguments
 ) -> datasets.Dataset:
-    """Turn rows into `input_ids` and `labels`, cut from the left.
+    """Turn usable rows into `input_ids` and `labels`, truncated from the left.
 
     Raises:
-        InvalidInput: if the rows do not fit `dataset_format`, or the cut leaves no token of an
-            answer with one before it to predict it from.
+        InvalidInput: if `encode` refuses the rows, or after truncation no token of an answer has a
+            token before it.
     """
     import datasets
 
     encoded = encode(rows, tokenizer, arguments.dataset_format, arguments.dataset_name)
     keep = slice(-arguments.max_seq_length, None)
     input_ids, labels = [], []
-    for ids, is_answer in encoded:
+    for ids, in_answer in encoded:
         marked = [
-            token if answers else IGNORED for token, answers in zip(ids, is_answer, strict=True)
+            token if answer else IGNORED for token, answer in zip(ids, in_answer, strict=True)
         ]
         input_ids.append(ids[keep])
         labels.append(marked[keep])
@@ -130,7 +132,7 @@ def tokenize(
 
 
 def checksum(rows: datasets.Dataset) -> str:
-    """A hash of the token ids in order: equal if two runs were given the same rows."""
+    """A hash of the token ids in order, to verify that runs train on the same rows."""
     digest = hashlib.sha256()
     for ids in rows["input_ids"][:]:
         digest.update(str(list(ids)).encode())

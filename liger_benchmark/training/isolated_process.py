@@ -1,9 +1,9 @@
-"""Run a function in a fresh process, and pay for the heavy imports once a grid.
+"""Run a function in a fresh process, with the heavy imports done once per grid.
 
-Liger patches transformers' classes for the whole process, and the GPU's allocator keeps what it
-once reserved: two conditions in one process would measure each other. multiprocessing's fork
-server imports torch, transformers and trl once; every condition is then a fork of it, fresh and
-ready within milliseconds. Nothing may touch CUDA before the fork, or CUDA fails after it.
+Liger patches transformers' classes for the whole process, and the GPU's allocator keeps the memory
+that it has reserved, so conditions in one process would influence each other. multiprocessing's
+fork server imports torch, transformers and trl once, and forks a process for every condition. CUDA
+must not be initialised before the fork: it cannot be used after one.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from pathlib import Path
 from typing import Any
 
 from liger_benchmark.training.environment import first_visible_device, visible_gpu
+from liger_benchmark.validation import one_line
 
-# The longest address of a socket in the file system, unix(7), less the name that multiprocessing
-# gives its own in the temporary folder.
-LONGEST_TEMPORARY_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
+# A socket's path may have 107 characters, unix(7). This is what multiprocessing's names leave.
+MAX_TEMPORARY_FOLDER_LENGTH = 107 - len("/pymp-12345678/listener-12345678")
+PROJECT = Path(__file__).parents[2]
 PRELOAD = ["torch", "transformers.trainer", "trl.trainer.sft_trainer", "datasets"]
 
 
 class ChildFailed(RuntimeError):
-    """The child raised, crashed or was killed. The message holds the child's own traceback.
+    """The child raised, crashed or was killed. The message is the child's traceback, if any.
 
     Attributes:
-        error: `type`, `message` and `traceback` of what happened, for the record.
-        rows: the history of the steps that it had finished.
+        error: the child's error as `type`, `message` and `traceback`.
+        rows: the history rows of the steps that it finished.
     """
 
     rows: Sequence[dict[str, Any]] = ()
@@ -53,60 +54,69 @@ def run_isolated(
 ) -> tuple[Any, dict[str, float]]:
     """Call `function(send, *args)` in a fresh process and return its result.
 
-    `function` has to be importable by name. It may call `send(message)` at any time;
-    `on_message` then gets the message in this process.
+    Args:
+        function: must be importable by name. It may call `send(message)` at any time.
+        on_message: called in this process with every message that was sent.
 
     Returns:
-        The result, and the seconds that the process cost: `process` from the request until the
-        function began, `teardown` from its return until the process was gone.
+        The result, and the overhead in seconds: `process` from the request until the function
+        began, `teardown` from its return until the process had ended.
 
     Raises:
         ChildFailed: if the child raised, or ended without a result.
+        OSError: if TMPDIR is too long for a socket's path and /tmp cannot be used.
     """
     _prepare_fork_server()
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(sender, function, args), daemon=True)
     requested_at = time.monotonic()
-    with _as_the_child_needs_it():
+    with _child_environment():
         process.start()
     sender.close()
-    outcome: tuple[str, Any] | None = None
-    started_at = finished_at = requested_at
     try:
-        while True:
-            try:
-                kind, payload = receiver.recv()
-            except (EOFError, OSError):
-                break
-            if kind == "message":
-                on_message(payload)
-            elif kind == "started":
-                started_at = payload
-            else:
-                outcome, finished_at = (kind, payload), time.monotonic()
+        received = _receive(receiver, on_message)
         process.join()
     except BaseException:
-        # The reader is interrupted or failed: a condition nobody listens to must not hold the GPU.
+        # After an interrupt or an error in on_message the child must not keep the GPU.
         process.kill()
         process.join()
         raise
     finally:
         receiver.close()
-    if outcome is None:
-        raise ChildFailed(_died(process.exitcode))
-    kind, payload = outcome
-    if kind == "error":
-        raise ChildFailed(payload)
+    if "error" in received:
+        raise ChildFailed(received["error"])
+    if "result" not in received:
+        raise ChildFailed(_describe_exit(process.exitcode))
     seconds = {
-        "process": started_at - requested_at,
-        "teardown": time.monotonic() - finished_at,
+        "process": received["started"] - requested_at,
+        "teardown": time.monotonic() - received["finished"],
     }
-    return payload, seconds
+    return received["result"], seconds
+
+
+def _receive(receiver: Connection, on_message: Callable[[Any], None]) -> dict[str, Any]:
+    """Read what the child sends until it closes the connection or dies.
+
+    Returns:
+        `result` or `error` if one arrived, and the monotonic times `started` and `finished`.
+    """
+    received: dict[str, Any] = {}
+    while True:
+        try:
+            kind, payload = receiver.recv()
+        except (EOFError, OSError):
+            return received
+        if kind == "message":
+            on_message(payload)
+        else:
+            received[kind] = payload
+        if kind in ("result", "error"):
+            received["finished"] = time.monotonic()
 
 
 def describe_error(error: BaseException) -> dict[str, str]:
-    """An exception as it is sent to the parent and kept in a record."""
+    """An exception as plain values: `type`, `message` and `traceback`."""
     return {
         "type": type(error).__name__,
         "message": str(error),
@@ -115,14 +125,14 @@ def describe_error(error: BaseException) -> dict[str, str]:
 
 
 def error_of(error: BaseException) -> dict[str, str]:
-    """What happened, for the record: in the child if the error came from one."""
+    """Like `describe_error`, but of a `ChildFailed` the child's own error."""
     return error.error if isinstance(error, ChildFailed) else describe_error(error)
 
 
 def summary(error: BaseException) -> str:
-    """What happened, in one line."""
+    """Type and message of an error, or of the child's own error, on one line."""
     described = error_of(error)
-    return " ".join(f"{described['type']}: {described['message']}".split())
+    return one_line(f"{described['type']}: {described['message']}", limit=None)
 
 
 def _child(sender: Connection, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
@@ -137,7 +147,7 @@ def _child(sender: Connection, function: Callable[..., Any], args: tuple[Any, ..
         sender.close()
 
 
-def _died(exit_code: int | None) -> dict[str, str]:
+def _describe_exit(exit_code: int | None) -> dict[str, str]:
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         message = f"the process was killed by signal {-exit_code} ({name})"
@@ -149,27 +159,30 @@ def _died(exit_code: int | None) -> dict[str, str]:
 
 
 def _prepare_fork_server() -> None:
-    # Asks the driver's management library instead of CUDA whether there is a GPU: a CUDA that was
-    # initialised before the fork does not work after it.
+    """Set the environment that the fork server, and so every child, inherits."""
+    # torch then asks NVML instead of CUDA for GPUs, and does not initialise CUDA before the fork.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    # One GPU, and the one that NVML is asked about: the trainer would spread a batch over all that
-    # it sees, and CUDA would count them in another order.
+    # Only the GPU that NVML is asked about: the trainer would use all visible ones, and by default
+    # CUDA numbers them in another order than NVML.
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     os.environ["CUDA_VISIBLE_DEVICES"] = first_visible_device()
     if visible_gpu() is None:
-        # Without a GPU, Liger's kernels are interpreted; triton reads this when it is imported.
+        # Without a GPU, Liger's kernels are interpreted. Triton reads this when it is imported.
         os.environ["TRITON_INTERPRET"] = "1"
     _shorten_socket_address()
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
 
 
 def _shorten_socket_address() -> None:
-    """Let multiprocessing put its sockets into /tmp if TMPDIR is too long for a socket's address.
+    """Make multiprocessing put its sockets into /tmp if TMPDIR is too long for a socket's path.
 
-    It asks for its folder once, and keeps it.
+    multiprocessing chooses its folder once per process, so `tempfile.tempdir` is restored.
+
+    Raises:
+        OSError: if /tmp cannot be used.
     """
     usual = tempfile.gettempdir()
-    if len(os.fsencode(usual)) <= LONGEST_TEMPORARY_FOLDER:
+    if len(os.fsencode(usual)) <= MAX_TEMPORARY_FOLDER_LENGTH:
         return
     tempfile.tempdir = "/tmp"
     try:
@@ -177,7 +190,7 @@ def _shorten_socket_address() -> None:
     except OSError as error:
         raise OSError(
             f"TMPDIR: {usual!r} is too long for a socket's address and /tmp cannot be used "
-            f"({error.strerror}); set it to a folder of {LONGEST_TEMPORARY_FOLDER} characters "
+            f"({error.strerror}); set it to a folder of {MAX_TEMPORARY_FOLDER_LENGTH} characters "
             "at most"
         ) from None
     finally:
@@ -185,16 +198,16 @@ def _shorten_socket_address() -> None:
 
 
 @contextlib.contextmanager
-def _as_the_child_needs_it() -> Iterator[None]:
-    """What multiprocessing hands to a child, put right while it does.
+def _child_environment() -> Iterator[None]:
+    """Replace the main module and the search path that multiprocessing passes on to a child.
 
-    It would run the parent's main script again in every child: `pyflyte` or a user's own, a second
-    of imports a condition and no part of it. And it hands on the module search path, from which
-    flytekit has taken the project again once the workflow was imported.
+    multiprocessing imports the parent's main script in every child. For `pyflyte` that takes a
+    second per condition, and it is not needed. The child takes over the parent's `sys.path`, from
+    which flytekit removes the project's folder after importing the workflow.
     """
     main, search_path = sys.modules["__main__"], sys.path
     sys.modules["__main__"] = types.ModuleType("__main__")
-    sys.path = [*search_path, str(Path(__file__).parent.parent)]
+    sys.path = [*search_path, str(PROJECT)]
     try:
         yield
     finally:

@@ -1,8 +1,8 @@
-"""Which architectures the installed Liger has kernels for, and which kernels for each.
+"""The architectures for which the installed Liger has kernels, and the kernels of each.
 
-Read from the source of its own table: importing Liger takes seconds, and Triton with it, which has
-to wait until it is known whether its kernels are compiled or interpreted. So a model that Liger
-does not know is refused in the moment the command is typed.
+They are parsed from the source of Liger's table instead of imported: the import takes seconds, and
+it imports Triton, which must not happen before the choice between compiling and interpreting
+kernels. An unsupported model is thus refused before anything is started.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, LIGER_KERNELS
 from liger_benchmark.validation import InvalidInput
 
 TABLE = "MODEL_TYPE_TO_APPLY_LIGER_FN"
-# Liger's name for the gated MLP of the Gemma family, whose activation is GELU.
+# Our name of a kernel, and Liger's name where the architecture's MLP uses GELU (Gemma).
 GATED_MLP = {"swiglu": "geglu"}
 
 
 @functools.cache
 def liger_architectures() -> dict[str, dict[str, bool]]:
-    """The `model_type`s that the installed Liger has kernels for.
+    """The switches of Liger's patching function for each supported `model_type`.
 
     Returns:
-        For each the switches of the function that patches it, and which of them are on by default.
+        By `model_type`: the names of the boolean arguments and their defaults.
 
     Raises:
-        LookupError: if Liger's table is not where it was in the pinned version.
+        LookupError: if the installed Liger keeps its table elsewhere than the pinned version.
     """
     package = importlib.util.find_spec("liger_kernel")
     assert package is not None and package.submodule_search_locations
@@ -52,7 +52,7 @@ def liger_architectures() -> dict[str, dict[str, bool]]:
 
 
 def _switches(function: ast.FunctionDef) -> dict[str, bool]:
-    """The arguments that are true or false by default."""
+    """The arguments whose default is true or false, with that default."""
     with_defaults = function.args.args[len(function.args.args) - len(function.args.defaults) :]
     return {
         argument.arg: default.value
@@ -62,26 +62,26 @@ def _switches(function: ast.FunctionDef) -> dict[str, bool]:
 
 
 def liger_switches(model_type: str, kernels: Sequence[str]) -> dict[str, bool]:
-    """The arguments of Liger's patching function that turn on `kernels` and nothing else.
+    """The arguments of Liger's patching function that turn on exactly `kernels`.
 
-    Its default set stands for what Liger turns on by itself, which is not the same everywhere: it
-    has no rope for GLM-4 and no fused loss for Granite, and would refuse to turn them on.
+    The default set selects the architecture's own defaults, which differ: Liger has no rope for
+    GLM-4 and no fused loss for Granite, and raises if they are turned on.
 
     Raises:
-        InvalidInput: if Liger has no kernels for this architecture, or not one of those; the
-            message lists those it has.
+        InvalidInput: if Liger has no kernels for this architecture, or lacks one of `kernels`. The
+            message lists what it has.
     """
-    own_names = _own_names(model_type)
-    if are_the_default(kernels):
+    switch_names = _switch_names(model_type)
+    if is_default_set(kernels):
         by_default = liger_architectures()[model_type]
-        return {name: by_default[name] for name in own_names.values()}
-    missing = [kernel for kernel in kernels if kernel not in own_names]
+        return {name: by_default[name] for name in switch_names.values()}
+    missing = [kernel for kernel in kernels if kernel not in switch_names]
     if missing:
         raise InvalidInput(
             f"training_args.liger_kernels: Liger has no {missing[0]} for {model_type!r}; "
-            f"it has {', '.join(own_names)}"
+            f"it has {', '.join(switch_names)}"
         )
-    return {name: kernel in kernels for kernel, name in own_names.items()}
+    return {name: kernel in kernels for kernel, name in switch_names.items()}
 
 
 def kernels_turned_on(model_type: str, kernels: Sequence[str]) -> list[str]:
@@ -91,11 +91,11 @@ def kernels_turned_on(model_type: str, kernels: Sequence[str]) -> list[str]:
         InvalidInput: as `liger_switches`.
     """
     switches = liger_switches(model_type, kernels)
-    return [kernel for kernel, name in _own_names(model_type).items() if switches[name]]
+    return [kernel for kernel, name in _switch_names(model_type).items() if switches[name]]
 
 
-def _own_names(model_type: str) -> dict[str, str]:
-    """The kernels that Liger has for an architecture, and what their switches are called."""
+def _switch_names(model_type: str) -> dict[str, str]:
+    """The kernels of an architecture, and the names of their switches."""
     architectures = liger_architectures()
     if model_type not in architectures:
         raise InvalidInput(
@@ -110,6 +110,6 @@ def _own_names(model_type: str) -> dict[str, str]:
     return {kernel: name for kernel, name in names.items() if name in known}
 
 
-def are_the_default(kernels: Sequence[str]) -> bool:
-    """Whether these are the kernels that stand for what Liger turns on by itself."""
+def is_default_set(kernels: Sequence[str]) -> bool:
+    """Whether `kernels` is the default set, which selects the architecture's own defaults."""
     return sorted(kernels) == sorted(DEFAULT_LIGER_KERNELS)

@@ -1,4 +1,4 @@
-"""The trainer of a condition: trl's SFTTrainer with the blog's settings, the same in every arm."""
+"""The trainer of a condition: trl's SFTTrainer with the blog's settings, equal in all arms."""
 
 from __future__ import annotations
 
@@ -23,12 +23,36 @@ def build_trainer(
     output_folder: Path,
     callback: EfficiencyCallback,
 ) -> Any:
-    """trl's SFTTrainer with `callback` in it, and with nothing that one arm alone would pay for.
+    """An SFTTrainer that calls `callback` and does the same work in all arms.
 
-    trl computes entropy and accuracy from the vanilla arm's logits in every step, a tenth of its
-    speed, and asks Liger for something else instead. Both arms take the plain loss of
-    `transformers.Trainer`, as the blog's did.
+    SFTTrainer.compute_loss computes entropy and accuracy from the logits of an arm without Liger
+    only, which costs 10 % of its speed. All arms therefore use the loss of `transformers.Trainer`,
+    as the blog's did.
+
+    Its `padding_fraction()` is the share of padding in the tokens of all batches.
     """
+    import transformers
+    import trl
+
+    class Callback(EfficiencyCallback, transformers.TrainerCallback):
+        pass
+
+    callback.__class__ = Callback
+    trainer = _trainer_class(callback)(
+        model=model,
+        args=trl.SFTConfig(**sft_config(arguments, output_folder)),
+        train_dataset=train_rows,
+        eval_dataset=eval_rows,
+        processing_class=tokenizer,
+        callbacks=[cast(transformers.TrainerCallback, callback)],
+    )
+    # It prints every log line to the standard output.
+    trainer.remove_callback(transformers.PrinterCallback)
+    return trainer
+
+
+def _trainer_class(callback: EfficiencyCallback) -> Any:
+    """A subclass of SFTTrainer that reports its tokens to `callback`; see `build_trainer`."""
     import transformers
     import trl
 
@@ -42,34 +66,23 @@ def build_trainer(
 
         def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
             batches, n_items = super().get_batch_samples(*args, **kwargs)
-            for batch in batches:  # still on the CPU, and outside the timed step
+            for batch in batches:  # on the CPU, before the timed step
                 self.counted_tokens += batch["attention_mask"].numel()
                 self.padding_tokens += int((batch["attention_mask"] == 0).sum())
             return batches, n_items
 
+        def padding_fraction(self) -> float:
+            return round(self.padding_tokens / max(self.counted_tokens, 1), 4)
+
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            inputs.pop("_prediction_loss_only", None)  # SFTTrainer's note to its own compute_loss
+            inputs.pop("_prediction_loss_only", None)  # only for SFTTrainer.compute_loss
             return transformers.Trainer.compute_loss(self, model, inputs, *args, **kwargs)
 
-    class Callback(EfficiencyCallback, transformers.TrainerCallback):
-        pass
-
-    callback.__class__ = Callback
-    trainer = BenchmarkTrainer(
-        model=model,
-        args=trl.SFTConfig(**sft_config(arguments, output_folder)),
-        train_dataset=train_rows,
-        eval_dataset=eval_rows,
-        processing_class=tokenizer,
-        callbacks=[cast(transformers.TrainerCallback, callback)],
-    )
-    # Their lines would go to the standard output of every condition.
-    trainer.remove_callback(transformers.PrinterCallback)
-    return trainer
+    return BenchmarkTrainer
 
 
 def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, Any]:
-    """The blog's settings as today's trl and transformers spell them: the one place for that."""
+    """The arguments of `trl.SFTConfig` for a condition."""
     return {
         "output_dir": str(output_folder),
         "max_length": arguments.max_seq_length,
@@ -91,21 +104,21 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
         "lr_scheduler_type": arguments.lr_scheduler_type,
         "logging_strategy": "steps",
         "logging_steps": arguments.logging_steps,
-        # transformers' own count makes the CPU wait for the GPU in the middle of every step, so the
-        # callback counts instead.
+        # transformers' count synchronises with the GPU in the middle of every step. The callback
+        # counts instead.
         "include_num_input_tokens_seen": "no",
         "seed": arguments.seed,
-        # W&B is the workflow's: the parent logs what the child sends.
+        # The parent process logs to W&B what this one sends.
         "report_to": "none",
-        # Each of these differs from the blog's trl by today's default.
+        # The defaults of these have changed since the blog's version of trl.
         "loss_type": arguments.loss_type,
         "gradient_checkpointing": arguments.gradient_checkpointing,
         "packing": False,
-        # The rows come with their labels: trl would go through them three times more.
+        # The rows are tokenised and have labels.
         "dataset_kwargs": {"skip_prepare_dataset": True},
-        # The model is patched before the trainer sees it, so that the data path is one for both.
+        # The model has been patched. With True, trl would also change how it prepares data.
         "use_liger_kernel": False,
-        # The filter would replace a loss that is not a number by an average, in silence.
+        # The filter would silently replace a loss of NaN or infinity by an average.
         "logging_nan_inf_filter": False,
         "prediction_loss_only": True,
         "disable_tqdm": True,

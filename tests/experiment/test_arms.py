@@ -15,10 +15,10 @@ import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, TrainingArguments
 from liger_benchmark.experiment.inputs_file import ExperimentInputs, read_inputs_file
 from liger_benchmark.run import Run, read_run
+from liger_benchmark.training.activation import check_liger
 from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import ChildFailed
 from liger_benchmark.training.liger_kernels import kernels_turned_on, liger_switches
-from liger_benchmark.training.model import check_liger
 from liger_benchmark.training.trainer import sft_config
 from liger_benchmark.validation import InvalidInput
 

@@ -14,9 +14,11 @@ from support.tiny import TINY
 from liger_benchmark.analysis.comparison import BF16_LOSS_BOUND
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.run import COMPLETED, Run
-from liger_benchmark.training import condition
+from liger_benchmark.training import condition, environment
+from liger_benchmark.training.activation import PARTS
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
-from liger_benchmark.training.model import PARTS
+from liger_benchmark.training.out_of_memory import describe_out_of_memory
+from liger_benchmark.training.trainer import sft_config
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_losses_of_both_arms_agree_at_every_step(runs: dict[str, Run]) -> None:
     assert vanilla["loss"].nunique() == len(vanilla)  # the steps do train
 
 
-def test_vanilla_after_liger_is_vanilla_by_its_live_functions(runs: dict[str, Run]) -> None:
+def test_a_vanilla_run_after_a_liger_run_uses_no_liger_code(runs: dict[str, Run]) -> None:
     assert [runs["vanilla"].record["liger"][part] for part in PARTS] == [0, 0, 0, 0]
     present = runs["vanilla"].record["liger"]["parts"]
     assert present == {"rms_norm": 5, "swiglu": 2, "rope": 2, "fused_linear_cross_entropy": 1}
@@ -83,7 +85,7 @@ def test_tokens_are_counted_with_their_padding(runs: dict[str, Run]) -> None:
         assert last["avg_tokens_per_second"] == pytest.approx(expected)
 
 
-def test_the_record_tells_where_everything_came_from_and_where_the_time_went(
+def test_the_record_holds_the_sources_and_the_seconds_of_each_phase(
     runs: dict[str, Run],
 ) -> None:
     record = runs["vanilla"].record
@@ -134,7 +136,7 @@ def test_the_arms_differ_in_nothing_but_liger(
     assert found[False]["times that trl worked out entropy from logits"] == 0
 
 
-def test_what_an_arm_is_named_for_is_what_the_live_trainer_does(
+def test_an_arms_settings_are_active_in_the_live_trainer(
     dataset_folder: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     plain, other = (
@@ -165,7 +167,7 @@ def test_what_an_arm_is_named_for_is_what_the_live_trainer_does(
         ("optimizer", "optimizer", 2, 1),
     ],
 )
-def test_memory_that_the_gpu_refuses_is_a_measurement(
+def test_running_out_of_memory_is_recorded_with_phase_and_step(
     stage: str,
     phase: str,
     step: int,
@@ -227,13 +229,13 @@ def test_any_other_error_fails_with_the_childs_traceback(
         ("No space left on device", False),
     ],
 )
-def test_refused_memory_is_told_from_other_errors_in_every_librarys_words(
+def test_out_of_memory_errors_of_every_library_are_recognised(
     message: str, is_memory: bool
 ) -> None:
-    refused = condition._refused_memory(RuntimeError(message))
-    assert (refused is not None) == is_memory
-    if refused is not None:
-        assert refused["requested_MB"] == (2048.0 if "Tried" in message else None)
+    described = describe_out_of_memory(RuntimeError(message))
+    assert (described is not None) == is_memory
+    if described is not None:
+        assert described["requested_MB"] == (2048.0 if "Tried" in message else None)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +249,7 @@ def test_refused_memory_is_told_from_other_errors_in_every_librarys_words(
         ),
     ],
 )
-def test_an_arm_that_is_not_what_it_says_is_an_error(
+def test_a_live_model_that_does_not_match_its_arm_is_an_error(
     use_liger: bool, message: str, dataset_folder: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ChildFailed, match=message):
@@ -284,7 +286,7 @@ def test_saving_and_evaluating_are_done_when_asked_for(
 def test_a_memory_limit_without_a_gpu_is_an_error(
     dataset_folder: Path, model_folder: Path, tmp_path: Path
 ) -> None:
-    if condition.environment.visible_gpu() is not None:
+    if environment.visible_gpu() is not None:
         pytest.skip("there is a GPU here")
     arguments = replace(TINY, gpu_memory_limit_gib=39)
     with pytest.raises(ChildFailed, match="gpu_memory_limit_gib: 39 needs a GPU"):
@@ -310,10 +312,10 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
         "warmup_ratio",
         "include_num_input_tokens_seen",
     }
-    config = condition.sft_config(TINY, Path("out"))
+    config = sft_config(TINY, Path("out"))
     fields = {f.name for f in dataclasses.fields(TrainingArguments)}
     assert fields - handled_elsewhere <= config.keys()
-    changed = condition.sft_config(
+    changed = sft_config(
         replace(TINY, max_seq_length=64, warmup_ratio=0.5, weight_decay=0.01), Path("out")
     )
     assert (changed["max_length"], changed["warmup_steps"]) == (64, 0.5)
@@ -323,12 +325,12 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
 def test_the_trainer_does_not_wait_for_the_gpu_to_count_tokens() -> None:
     for counts in (True, False):
         arguments = replace(TINY, include_num_input_tokens_seen=counts)
-        config = condition.sft_config(arguments, Path("out"))
+        config = sft_config(arguments, Path("out"))
         assert config["include_num_input_tokens_seen"] == "no"
 
 
 @pytest.mark.gpu
-def test_a_gpu_that_runs_out_of_memory_says_when_and_of_how_much(
+def test_a_gpu_out_of_memory_is_recorded_with_phase_and_sizes(
     dataset_folder: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     arguments = replace(

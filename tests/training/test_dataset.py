@@ -77,7 +77,7 @@ def test_there_are_exactly_as_many_rows_as_the_steps_use(
     assert evaluation is None
 
 
-def test_a_small_dataset_is_gone_through_again(tmp_path: Path, model_folder: Path) -> None:
+def test_a_small_dataset_is_repeated(tmp_path: Path, model_folder: Path) -> None:
     folder = saved(tmp_path, [alpaca(f"Answer {i}.") for i in range(10)])
     arguments = replace(TINY, max_steps=20, per_device_train_batch_size=1)
     train, _ = prepare_datasets(folder, load_tokenizer(model_folder), arguments)
@@ -128,7 +128,7 @@ def test_rows_without_a_response_are_left_out(tmp_path: Path, model_folder: Path
     assert all(set(labels) != {IGNORED} for labels in train["labels"])
 
 
-def test_a_dataset_in_another_form_is_an_error_that_shows_its_columns(
+def test_a_dataset_in_another_format_is_an_error_that_shows_its_columns(
     tmp_path: Path, model_folder: Path
 ) -> None:
     folder = saved(tmp_path, [{"prompt": "a", "completion": "b"}])

@@ -1,4 +1,4 @@
-"""A condition's process is fresh, and however it ends, its parent learns the truth."""
+"""A condition's process is fresh, and its parent reports how it ended."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pytest
 from support import isolated_functions as functions
 
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated, summary
+
+TESTS = Path(__file__).parents[1]
 
 
 def nothing(message: object) -> None:
@@ -42,7 +44,7 @@ def test_torch_is_imported_before_the_process_begins_and_the_parents_script_is_n
     assert modules == {"torch": True, "pytest": False, "main_is_the_parents": False}
 
 
-def test_a_class_patched_in_one_process_is_whole_in_the_next() -> None:
+def test_a_class_patched_in_one_process_is_unpatched_in_the_next() -> None:
     assert run_isolated(functions.patch_a_class, on_message=nothing)[0] == "Phi3RMSNorm"
     assert run_isolated(functions.patch_a_class, on_message=nothing)[0] == "Phi3RMSNorm"
 
@@ -58,7 +60,7 @@ def test_an_exception_comes_with_the_childs_own_traceback() -> None:
     assert summary(failure.value) == "ValueError: no luck"
 
 
-def test_a_killed_process_is_named_as_killed() -> None:
+def test_a_killed_process_is_reported_with_its_signal() -> None:
     with pytest.raises(ChildFailed, match=r"signal 9 \(SIGKILL\)"):
         run_isolated(functions.kill_itself, on_message=nothing)
 
@@ -89,29 +91,19 @@ def test_an_interrupted_parent_leaves_no_child_behind() -> None:
     assert not _is_running(child[0])
 
 
-def test_a_temporary_folder_too_long_for_a_sockets_address_does(tmp_path: Path) -> None:
+def test_a_temporary_folder_too_long_for_a_socket_works(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 110)
     long.mkdir()
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import tempfile, isolated_functions as functions\n"
-        "from liger_benchmark.training import isolated_process\n"
-        "if __name__ == '__main__':\n"
-        "    isolated_process.PRELOAD = []\n"
-        "    result, _ = isolated_process.run_isolated(functions.echo, 5, on_message=print)\n"
-        "    print(result, tempfile.gettempdir())\n"
-    )
-    here = Path(__file__).parent
     ended = subprocess.run(
-        [sys.executable, script],
-        env=os.environ | {"TMPDIR": str(long), "PYTHONPATH": f"{here}:{here.parent}"},
+        [sys.executable, str(TESTS / "support" / "scripts" / "run_isolated_echo.py")],
+        env=os.environ | {"TMPDIR": str(long), "PYTHONPATH": f"{TESTS.parent}:{TESTS}"},
         capture_output=True,
         text=True,
     )
     assert ended.stdout == f"5\n(5,) {long}\n", ended.stderr
 
 
-def test_where_no_temporary_folder_does_the_error_is_one_line(
+def test_without_a_usable_temporary_folder_the_error_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refused() -> str:

@@ -18,7 +18,7 @@ from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.experiment.preflight import check_model
 from liger_benchmark.run import COMPLETED, Run, read_run
 from liger_benchmark.sources.fetch import fetch_model
-from liger_benchmark.training import model
+from liger_benchmark.training import activation
 from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import ChildFailed, summary
 from liger_benchmark.training.liger_kernels import liger_architectures
@@ -176,11 +176,11 @@ def test_it_is_found_before_anything_is_trained(
     assert not trained
 
 
-def test_a_config_without_a_type_is_transformers_to_judge() -> None:
+def test_a_config_without_a_model_type_passes_the_check() -> None:
     check_model([replace(TINY, use_liger=True)], {"vocab_size": 512})
 
 
-def test_ligers_own_classes_are_counted_under_the_names_they_have(
+def test_ligers_own_classes_are_counted_by_their_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import torch
@@ -188,5 +188,5 @@ def test_ligers_own_classes_are_counted_under_the_names_they_have(
     names = ["LigerRMSNormForGemma3", "LigerGEGLUMLPForGemma4", "LigerSwiGLUMLP", "Qwen3RMSNorm"]
     names.append("MixtralExperts")
     live = torch.nn.Sequential(*(type(name, (torch.nn.Identity,), {})() for name in names))
-    present = model.active_liger_parts(live)["present"]  # type: ignore[arg-type]
+    present = activation.active_liger_parts(live)["present"]  # type: ignore[arg-type]
     assert (present["rms_norm"], present["swiglu"]) == (2, 3)

@@ -1,4 +1,4 @@
-"""Chats, prompts with completions, Alpaca's texts: what is learnt of each, what is refused."""
+"""The formats of rows: which tokens are the answer, and which rows are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from liger_benchmark.arguments import DATASET_FORMATS
 from liger_benchmark.sources import builtin
 from liger_benchmark.sources.fetch import fetch_dataset
 from liger_benchmark.training.dataset import IGNORED, load_tokenizer, prepare_datasets, tokenize
-from liger_benchmark.training.row_formats import FORMS
+from liger_benchmark.training.row_formats import FORMATS
 from liger_benchmark.validation import InvalidInput
 
 LONG = replace(TINY, max_seq_length=512)
@@ -50,8 +50,8 @@ def pairs(row: dict[str, Any]) -> list[tuple[int, int]]:
     return list(zip(row["input_ids"], row["labels"], strict=True))
 
 
-def test_every_format_that_can_be_asked_for_has_its_form() -> None:
-    assert tuple(FORMS) == DATASET_FORMATS
+def test_every_format_that_can_be_asked_for_is_defined() -> None:
+    assert tuple(FORMATS) == DATASET_FORMATS
 
 
 def test_of_a_conversation_all_answers_are_learnt_with_their_ends(tokenizer: Any) -> None:
@@ -68,7 +68,7 @@ def test_turns_after_the_last_answer_are_left_out(tokenizer: Any) -> None:
     assert len(row["labels"]) == 8 and set(row["labels"]) != {IGNORED}
 
 
-def test_an_unmarked_template_teaches_the_same(tokenizer: Any) -> None:
+def test_a_template_without_generation_markers_gives_the_same_answers(tokenizer: Any) -> None:
     rows = datasets.Dataset.from_list([{"messages": CHAT}, {"messages": [ANSWER, *CHAT]}])
     arguments = replace(LONG, dataset_format="messages")
     [marked, _] = tokenize(rows, tokenizer, arguments)
@@ -111,7 +111,7 @@ def test_prompt_and_completion_may_be_messages(tokenizer: Any) -> None:
     ("name", "dataset_format"),
     [("chat", "messages"), ("prompt-completion", "prompt_completion"), ("instructions", "text")],
 )
-def test_the_built_in_datasets_are_of_their_forms(
+def test_the_built_in_datasets_are_of_their_formats(
     name: str, dataset_format: str, tokenizer: Any, tmp_path: Path
 ) -> None:
     folder = fetch_dataset(f"builtin:{name}", tmp_path / name)
@@ -190,7 +190,7 @@ def test_rows_without_an_answer_are_left_out(
         ("prompt_completion", {"prompt": "a", "completion": ""}, "has 0 rows whose prompt is not"),
     ],
 )
-def test_what_does_not_fit_is_an_error_of_one_line(
+def test_rows_of_another_format_are_an_error_of_one_line(
     dataset_format: str, row: dict[str, Any], message: str, tokenizer: Any, tmp_path: Path
 ) -> None:
     datasets.Dataset.from_list([row] * 3).save_to_disk(tmp_path / "rows")
@@ -212,7 +212,7 @@ def test_what_does_not_fit_is_an_error_of_one_line(
         ("Hello{% generation %}{% endgeneration %}", {"messages": CHAT}, "cannot be told which"),
     ],
 )
-def test_a_chat_template_that_does_not_serve_is_an_error_of_one_line(
+def test_an_unusable_chat_template_is_an_error_of_one_line(
     template: str | None, row: dict[str, Any], message: str, tokenizer: Any
 ) -> None:
     tokenizer.chat_template = template

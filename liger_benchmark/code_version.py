@@ -1,7 +1,7 @@
-"""Which version of the measuring code a result belongs to, as a hash of that code.
+"""A hash of the code that determines what a run measures; part of every cache key.
 
-What decides what a run measures lies in two folders, `training/` and `sources/`, and in the few
-modules that they import. A change to anything else leaves results as they are.
+That code is the folders `training/` and `sources/` and the modules that they import. A change to
+any other file keeps cached results valid.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-# What lies outside the folders and is imported by them; a test follows the imports.
+# Folders, and the modules outside them that they import. A test compares this with the imports.
 TRAINING_CODE = (
     *("training", "sources"),
     *("arguments.py", "catalog.py", "code_version.py", "files.py", "run.py", "validation.py"),
@@ -19,7 +19,7 @@ SOURCES_CODE = ("sources", "arguments.py", "catalog.py", "files.py", "validation
 
 
 def code_digest(parts: tuple[str, ...] = TRAINING_CODE) -> str:
-    """A hash of the source code of `parts`, folders and modules of this package."""
+    """A hash of the source code in `parts`, which are folders and modules of this package."""
     digest = hashlib.sha256()
     for path in code_files(parts):
         digest.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode())
@@ -28,7 +28,7 @@ def code_digest(parts: tuple[str, ...] = TRAINING_CODE) -> str:
 
 
 def code_files(parts: tuple[str, ...] = TRAINING_CODE) -> list[Path]:
-    """The Python files that `parts` stand for, in the order of their names."""
+    """The Python files in `parts`, sorted by path."""
     files = []
     for part in parts:
         path = PACKAGE / part

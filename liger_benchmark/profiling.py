@@ -2,9 +2,9 @@
 
     python -m liger_benchmark.profiling INPUTS.yaml [--arm NAME] [--batch-size N] [--steps N]
 
-trains one condition of an experiment under torch's profiler, a few steps after the warm-up, and
-prints what they were spent on, beside the rate at which this GPU multiplies bf16 matrices. The
-profiler slows a step's launches down, so speeds are the benchmark's to tell, shares are these.
+trains one condition of an experiment, profiles a few steps after the warm-up with torch's profiler,
+and prints the time by kind of kernel, and the GPU's measured rate of bf16 matrix products. The
+profiler slows down kernel launches: use the shares from here, and speeds from the benchmark.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.isolated_process import summary as summary_of
 from liger_benchmark.validation import InvalidInput, did_you_mean, show
 
-# Kernels by what they do, told by their names; the first that fits counts.
+# Regular expressions for the names of kernels, by kind. The first match counts.
 KINDS = (
     ("matrix products", r"gemm|nvjet|cutlass|cublas|triton_tem_fused.*mm|splitk|xmma"),
     (
@@ -56,8 +56,12 @@ def profile_run(
     """Train in this process, which must be fresh, and profile the last `n_steps` steps.
 
     Returns:
-        `milliseconds`: GPU time a step by kernel name; `wall_milliseconds`: the profiled steps'
-        mean duration; `matmul_tflops`: see `measure_matmul`.
+        `milliseconds`: GPU time per step by kernel name; `wall_milliseconds`: mean duration of the
+        profiled steps; `matmul_tflops`: see `measure_matmul`; `tokens_a_step`, `n_parameters`,
+        `condition` and `gpu`.
+
+    Raises:
+        MemoryError: if the GPU ran out of memory.
     """
     import torch
     import transformers
@@ -69,7 +73,7 @@ def profile_run(
             )
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            # Between two steps, where the second that it takes is in neither.
+            # Starting the profiler takes about a second, which here is part of no step.
             if state.global_step == state.max_steps - n_steps:
                 self.profiler.start()
 
@@ -101,7 +105,7 @@ def profile_run(
 def measure_matmul(n_repeats: int = 30) -> float:
     """The rate in TFLOP/s at which the GPU multiplies random bf16 matrices of 8192 × 8192.
 
-    Random, since a GPU at its power limit multiplies zeros faster than it could anything else.
+    The values are random because a GPU at its power limit multiplies zeros faster.
     """
     import torch
 
@@ -121,12 +125,12 @@ def measure_matmul(n_repeats: int = 30) -> float:
 
 
 def kind_of(kernel: str) -> str:
-    """The kind of work that a kernel's name tells of; "other" if it tells of none."""
+    """The kind of work of a kernel by its name, one of `KINDS` or "other"."""
     return next((kind for kind, names in KINDS if re.search(names, kernel, re.I)), "other")
 
 
 def by_kind(profile: dict[str, Any]) -> pd.DataFrame:
-    """`milliseconds` a step and `share` of the step (a fraction) by kind, idle time among them."""
+    """A table by kind, idle time included: `milliseconds` per step and `share` (a fraction)."""
     spent: dict[str, float] = {}
     for kernel, milliseconds in profile["milliseconds"].items():
         spent[kind_of(kernel)] = spent.get(kind_of(kernel), 0.0) + milliseconds
@@ -138,7 +142,7 @@ def by_kind(profile: dict[str, Any]) -> pd.DataFrame:
 
 
 def summary(profile: dict[str, Any]) -> str:
-    """The profile in words: rates, the table by kind, and the kernels that take longest."""
+    """The profile as text: rates, the table by kind, and the twelve longest kernels."""
     flops = 6 * profile["n_parameters"] * profile["tokens_a_step"]
     achieved = flops / (profile["wall_milliseconds"] / 1000) / 1e12
     table = by_kind(profile)
@@ -163,7 +167,9 @@ def summary(profile: dict[str, Any]) -> str:
 def choose(
     grid: Sequence[TrainingArguments], arm: str | None, batch_size: int | None
 ) -> TrainingArguments:
-    """The condition of the grid with that arm and batch size; by default the last of each.
+    """The condition of the grid with that arm and batch size.
+
+    The default is the grid's last arm and its largest batch size.
 
     Raises:
         InvalidInput: if the grid has no such arm or batch size.
@@ -188,7 +194,11 @@ def choose(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Profile one condition, print its summary; 1 and one line if that is refused."""
+    """Profile one condition and print its summary.
+
+    Returns:
+        The exit status: 0, or 1 after an error that was printed on one line.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m liger_benchmark.profiling",
         description="Profile one condition of an experiment on this machine's GPU.",
@@ -231,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # The run's process imports its function by name, which the module has only when imported.
+    # The child process imports `profile_run` by its module's name, which must not be __main__.
     from liger_benchmark import profiling
 
     sys.exit(profiling.main())

@@ -1,7 +1,8 @@
-"""Finished runs on this machine, found again by all that could have changed them.
+"""The cache of finished runs on this machine.
 
-A grid that was interrupted re-runs only what is missing, and a failure is tried again. On a
-cluster this is Flyte's cache; a local map task bypasses it.
+A run is found by a key over everything that can change its result. Starting an interrupted grid
+again trains only the missing conditions, and those that failed. On a cluster Flyte's cache does
+this; local map tasks bypass that cache.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ MODEL_FOLDER = "model"
 def run_folder(
     root: Path, arguments: TrainingArguments, dataset_folder: Path, model_folder: Path
 ) -> Path:
-    """The folder for a run: its name tells the condition, its key what else could change it.
+    """The folder of a run under `root`: `runs/`, the condition's name, and a key.
 
-    The key covers every training argument, the model's and the dataset's files, the code, the
-    installed versions and the GPU.
+    The key is a hash of all training arguments but `report_to`, the files of model and dataset, the
+    measuring code, the versions of Python and the packages, and the GPU's name.
     """
-    # The tracker changes nothing about a run; its figures can be had again without it.
+    # A tracker does not change what is measured.
     settings = dataclasses.asdict(arguments) | {"report_to": ""}
     key = _digest(
         settings,
@@ -60,17 +61,17 @@ def run_folder(
 
 
 def failure_folder(root: Path, arguments: TrainingArguments) -> Path:
-    """Where the reason of a condition's last failure is kept."""
+    """The folder that records a condition's last failure."""
     return root / "failed" / f"{arguments.slug}-{_digest(dataclasses.asdict(arguments))}"
 
 
 def keep_failure(
     root: Path, arguments: TrainingArguments, error: Exception, tracked: dict[str, str]
 ) -> None:
-    """Keep why a condition failed, the steps it had finished, and where it was `tracked`.
+    """Write a failed run: its error, the steps that it finished, and the keys of `tracked`.
 
-    If it cannot be written, as on the full disk that made the condition fail, that costs the reason
-    in the report; the error itself is the caller's to raise.
+    An error while writing, such as a full disk, is ignored: the report then lacks the reason. The
+    caller raises `error` itself.
     """
     history = pd.DataFrame(error.rows if isinstance(error, ChildFailed) else ())
     run = Run(arguments, FAILED, history, {"error": error_of(error)} | tracked)
@@ -79,18 +80,18 @@ def keep_failure(
 
 
 def clear_failure(root: Path, arguments: TrainingArguments) -> None:
-    """Forget why the condition failed the last time: it is tried again."""
+    """Remove the record of the condition's last failure, before it is trained again."""
     shutil.rmtree(failure_folder(root, arguments), ignore_errors=True)
 
 
 def experiment_folder(root: Path, grid: list[TrainingArguments]) -> Path:
-    """The folder of a grid's report: the same for the same grid."""
+    """The folder of a grid's report under `root`; equal grids have the same."""
     key = _digest([dataclasses.asdict(arguments) for arguments in grid])
     return root / "results" / f"{grid[0].slug.split('-bs-')[0]}-{key}"
 
 
 def finished(folder: Path) -> Run | None:
-    """The run that `folder` holds, or None if it has to run (again)."""
+    """The run in `folder`, or None if it is missing, unreadable or failed."""
     try:
         run = read_run(folder)
     except UnreadableRun:
@@ -99,10 +100,11 @@ def finished(folder: Path) -> Run | None:
 
 
 def run_and_keep(folder: Path, train: Callable[[Path], Run]) -> Run:
-    """Call `train(output_folder)` and keep the run it returns, with what it wrote, in `folder`.
+    """Call `train(output_folder)`, and store its run and what it wrote in `folder`.
 
-    If an experiment beside this one has finished the same run meanwhile, that one stays and is
-    returned: it may have been counted already.
+    Returns:
+        The run. If another experiment has stored the same run in the meantime, that one is kept and
+        returned, since it may already be part of a report.
     """
     with atomic_folder(folder, keep=lambda old, new: finished(old) is not None) as partial:
         run = train(partial / MODEL_FOLDER)
@@ -112,15 +114,15 @@ def run_and_keep(folder: Path, train: Callable[[Path], Run]) -> Run:
 
 
 def lost_run(arguments: TrainingArguments, why: object) -> Run:
-    """A run that was finished and whose files are gone or damaged: shown as failed."""
+    """A failed run that stands for a finished one whose files are missing or damaged."""
     message = f"its files are gone or damaged: {one_line(why)}; run it again"
     return Run(arguments, FAILED, record={"error": {"type": "ResultLost", "message": message}})
 
 
 def replace_missing_run(folder: Path, arguments: TrainingArguments) -> None:
-    """Put a failed run where a finished one was and is gone.
+    """Write a failed run into `folder` if files of the finished one are missing.
 
-    flytekit refuses all of an experiment's results for one whose files are not there.
+    flytekit would otherwise fail the whole experiment when it collects the results.
     """
     missing = [
         name for name in (MODEL_FOLDER, HISTORY_FILE, RECORD_FILE) if not (folder / name).exists()
@@ -134,7 +136,7 @@ def copy_run(history: Path, record: Path, folder: Path) -> None:
     """Copy a run's two files into `folder`, the record last.
 
     Raises:
-        UnreadableRun: if what was copied is not a run: cut short, or damaged.
+        UnreadableRun: if the copied files are truncated or damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for source, name in ((history, HISTORY_FILE), (record, RECORD_FILE)):

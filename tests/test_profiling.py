@@ -1,4 +1,4 @@
-"""A profile's kernels are sorted by what they do, and nothing of a step is left unaccounted for."""
+"""A profile attributes every kernel and the idle time of a step to a kind of work."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PROFILES = sorted((PROJECT / "results").glob("*/profile.json"))
         ("something_new", "other"),
     ],
 )
-def test_a_kernels_name_tells_its_kind(kernel: str, kind: str) -> None:
+def test_a_kernels_kind_follows_from_its_name(kernel: str, kind: str) -> None:
     assert kind_of(kernel) == kind
 
 
@@ -56,7 +56,7 @@ def test_the_published_profiles_are_explained(path: Path) -> None:
     assert f"{profile['matmul_tflops']:.0f} TFLOP/s measured" in summary(profile)
 
 
-def test_the_condition_is_chosen_by_name_and_a_wrong_one_is_told_the_names() -> None:
+def test_the_condition_is_chosen_by_name_and_a_wrong_name_lists_the_valid_ones() -> None:
     inputs = read_inputs_file(PROJECT / "examples" / "fastest_128.yaml")
     grid = inputs.grid
     chosen = choose(grid, "vanilla + torch_compile", 48)

@@ -1,4 +1,4 @@
-"""A finished run is found again by all that could have changed it, and only if it is whole."""
+"""A finished run is found by everything that could change its result, unless it is damaged."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_run_without_a_single_step_comes_back_empty(tmp_path: Path) -> None:
         (lambda f: (f / RECORD_FILE).write_text('{"format": 1}'), "lacks 'training_args'"),
     ],
 )
-def test_a_damaged_run_is_one_line_and_no_finished_run(
+def test_a_damaged_run_is_an_error_of_one_line_and_not_finished(
     tmp_path: Path, damage: object, message: str
 ) -> None:
     folder = write_run(tmp_path / "run", some_run())
@@ -70,9 +70,7 @@ def test_a_damaged_run_is_one_line_and_no_finished_run(
 
 
 @pytest.mark.parametrize("name", [HISTORY_FILE, RECORD_FILE])
-def test_a_file_cut_short_anywhere_is_never_taken_for_a_whole_one(
-    tmp_path: Path, name: str
-) -> None:
+def test_a_file_truncated_anywhere_is_not_a_finished_run(tmp_path: Path, name: str) -> None:
     folder = write_run(tmp_path, some_run())
     whole = (folder / name).read_bytes()
     for length in range(len(whole.rstrip())):
@@ -98,7 +96,7 @@ def test_a_run_that_is_interrupted_leaves_nothing_that_looks_finished(tmp_path: 
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_atomically(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with atomic_folder(folder) as fresh:
         (fresh / "old").write_text("1")

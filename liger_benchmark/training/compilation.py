@@ -1,24 +1,23 @@
-"""What has to be set before torch.compile compiles a model, with Liger in it or without.
+"""Workarounds for torch.compile, alone and with Liger.
 
-Each is a way round a fault in a library, named here so that it can go when the fault has.
+Each names the library's fault that it avoids, and can be removed once that is fixed.
 """
 
 from __future__ import annotations
 
 
 def prepare(use_liger: bool) -> None:
-    """Make this process ready to compile a model; call it before the model is loaded.
+    """Apply the workarounds in this process; must be called before the model is loaded.
 
-    PyTorch 2.13 (and 2.11) write garbage into AOTAutograd's cache where a graph hands out a view of
-    a linear layer without bias, as attention's does in front of Liger's rope: the sizes of that
-    view are read from freed memory (PyTorch's issue 185630). The run that writes it may crash, and
-    the next one that reads it fails with a nonsensical shape. So that cache is not used, in any
-    arm; Inductor's own is.
+    AOTAutograd's cache is switched off in every arm; Inductor's stays on. PyTorch 2.11 and 2.13
+    write a corrupt entry where a graph returns a view of the output of a linear layer without bias,
+    as attention does in front of Liger's rope: the view's sizes are read from freed memory
+    (PyTorch's issue 185630). The process that writes the entry may crash, and one that reads it
+    fails with a wrong shape.
 
-    Traced, the fused loss of Liger 0.8.5 ends in an illegal memory access, or in a wrong loss: the
-    graph does not keep the zeros that its kernel leaves in the rows of ignored tokens (Liger's pull
-    request 1338). So torch.compile steps around Liger's losses, which run as they would without it;
-    everything else is compiled.
+    Liger's losses are excluded from compilation and run eagerly. Compiled, the fused loss of Liger
+    0.8.5 ends in an illegal memory access or a wrong loss, because the graph does not keep the
+    zeros that its kernel leaves in the rows of ignored tokens (Liger's pull request 1338).
     """
     import torch
     import torch._functorch.config
@@ -28,7 +27,7 @@ def prepare(use_liger: bool) -> None:
         return
     from liger_kernel.transformers import functional, monkey_patch
 
-    for module in (functional, monkey_patch):  # the latter has a name of its own for one of them
+    for module in (functional, monkey_patch):  # monkey_patch imports one of them by name
         for name in ("liger_fused_linear_cross_entropy", "liger_cross_entropy"):
             if hasattr(module, name):
                 setattr(module, name, torch.compiler.disable(getattr(module, name)))

@@ -1,6 +1,6 @@
-"""The device that a run is measured on: made ready, synchronised, and read.
+"""The device that a run is measured on: its setup, synchronisation, peak memory and energy.
 
-Importing this module costs nothing: torch is imported by what uses it.
+torch is imported inside the functions, so that importing this module is cheap.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from liger_benchmark.validation import InvalidInput
 
 
 class Device(Protocol):
-    """What is measured besides time. Memory is in MB of 2**20 bytes."""
+    """What the measurement needs of a device. Memory is in MB of 2**20 bytes."""
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+        """Wait until the device has finished all work that was submitted."""
 
     def reset_peak_memory(self) -> None:
-        """Forget earlier peaks."""
+        """Start measuring the peaks anew."""
 
     def peak_memory(self) -> dict[str, float]:
-        """The peaks since the reset, by kind: the names end up in the history's columns."""
+        """The peaks since the reset, by the suffix of their history columns."""
 
     def energy_joules(self) -> float | None:
-        """A counter of the energy used, or None where there is none."""
+        """A cumulative counter of the energy used, in joules; None if the device has none."""
 
 
 class CudaDevice:
-    """A GPU; its memory is what PyTorch's allocator handed out and what it reserved for that."""
+    """A GPU. Its memory is what PyTorch's allocator has allocated and reserved."""
 
     def __init__(self) -> None:
         self.energy_meter = EnergyMeter()
@@ -59,21 +59,21 @@ class CudaDevice:
         }
 
     def energy_joules(self) -> float | None:
-        """The whole GPU's energy, as its driver counts it."""
+        """The energy of the whole GPU, as counted by its driver."""
         return self.energy_meter.joules()
 
 
 class CpuDevice:
-    """A CPU; its memory is the process's resident set.
+    """A CPU. Its memory is the process's resident set.
 
-    Linux tells its peak and can forget it; elsewhere it is what is resident at the step's end.
+    On Linux it is the peak; elsewhere, where the peak cannot be reset, the current size.
     """
 
     def synchronize(self) -> None:
-        """Nothing to wait for: a CPU's work is done when the call returns."""
+        """Do nothing: work on a CPU has finished when the call returns."""
 
     def reset_peak_memory(self) -> None:
-        """Forget the peak so far (proc(5): 5 in clear_refs resets VmHWM)."""
+        """Reset the peak, VmHWM, by writing 5 to clear_refs (proc(5))."""
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
@@ -87,12 +87,21 @@ class CpuDevice:
         return {"resident_set_MB": psutil.Process().memory_info().rss / MIB}
 
     def energy_joules(self) -> float | None:
-        """A CPU's counter, where there is one, is for the administrator alone."""
+        """None: reading a CPU's counter needs administrator rights."""
         return None
 
 
 def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
-    """Import torch, look at the GPU, cap its memory; returns whether there is a GPU."""
+    """Check the device, import torch, set the memory limit, and record the environment.
+
+    Returns:
+        Whether there is a GPU.
+
+    Raises:
+        GpuNotIdle: if `require_idle_gpu` is set and other processes use the GPU.
+        InvalidInput: if a setting needs a GPU and there is none, or the memory limit is more than
+            the GPU has.
+    """
     others = environment.other_processes()
     if arguments.require_idle_gpu:
         environment.check_idle(others)
@@ -101,7 +110,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     if gpu is None:
         triton_interpreter.check_without_gpu(arguments)
         triton_interpreter.enable()
-    _quieten_libraries()
+    _silence_libraries()
     import torch
 
     record["environment"]["triton_interpreter"] = gpu is None
@@ -120,21 +129,21 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     return True
 
 
-def _quieten_libraries() -> None:
-    """Silence what says nothing about a run and would be said once a condition."""
+def _silence_libraries() -> None:
+    """Suppress progress bars and warnings that every condition would repeat."""
     import datasets
     import transformers
 
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
-    # Liger names its optional backends that are not installed.
+    # Liger warns about optional backends that are not installed.
     logging.getLogger("liger_kernel").setLevel(logging.ERROR)
-    # trl and transformers disagree on what the option is called; both names mean the same.
+    # trl sets this option by the name that transformers has deprecated.
     warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
 
 
 def allocator_retries() -> int:
-    """How often the allocator had to give back what it cached before a request could be met."""
+    """How often the allocator had to free its cached blocks before it could serve a request."""
     import torch
 
     return int(torch.cuda.memory_stats().get("num_alloc_retries", 0))

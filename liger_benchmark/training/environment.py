@@ -1,6 +1,6 @@
-"""What a run ran on: package versions, processor, GPU, driver, and who else uses the GPU.
+"""The environment of a run: package versions, processor, GPU, driver, other processes on the GPU.
 
-The GPU is asked through NVML, the driver's management library, which needs no CUDA context.
+The GPU is queried through NVML, the driver's management library, which needs no CUDA context.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ GIB = 2**30
 
 
 class GpuNotIdle(RuntimeError):
-    """Another process computes on the GPU that is to be measured. The message is one line."""
+    """Another process uses the GPU that is to be measured. The message is one line."""
 
 
 def software() -> dict[str, Any]:
-    """Versions of Python and of the packages that matter, and the processor's name."""
+    """Versions of Python and of `PACKAGES`, the platform, and the processor's name."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -44,7 +44,7 @@ def software() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """The installed version of each package that matters; absent ones are left out."""
+    """The installed version of each of `PACKAGES`; packages that are not installed are left out."""
     versions = {}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -53,7 +53,7 @@ def package_versions() -> dict[str, str]:
 
 
 def gpu() -> dict[str, Any] | None:
-    """Name, memory (GiB), driver and power limit (W) of the GPU in use, or None without one."""
+    """Name, memory (GiB), driver and power limit (W) of the GPU that runs use, or None."""
     with _nvml_device() as (nvml, handle):
         if handle is None:
             return None
@@ -61,14 +61,14 @@ def gpu() -> dict[str, Any] | None:
             "name": _text(nvml.nvmlDeviceGetName(handle)),
             "memory_GiB": round(nvml.nvmlDeviceGetMemoryInfo(handle).total / GIB, 2),
             "driver": _text(nvml.nvmlSystemGetDriverVersion()),
-            "power_limit_W": _or_none(
+            "power_limit_W": _read_or_none(
                 nvml, lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000
             ),
         }
 
 
 def clocks() -> dict[str, int | None]:
-    """The GPU's present clocks in MHz and its temperature in degrees Celsius."""
+    """The GPU's current clocks (MHz) and temperature (degrees Celsius); None if not readable."""
     with _nvml_device() as (nvml, handle):
         if handle is None:
             return {}
@@ -79,24 +79,24 @@ def clocks() -> dict[str, int | None]:
                 handle, nvml.NVML_TEMPERATURE_GPU
             ),
         }
-        return {key: _or_none(nvml, read) for key, read in readings.items()}
+        return {key: _read_or_none(nvml, read) for key, read in readings.items()}
 
 
 def other_processes() -> list[dict[str, Any]] | None:
-    """The processes that compute on the GPU: `pid`, `name` and `memory_MB`; None if it won't tell.
+    """The compute processes on the GPU: `pid`, `name` and `memory_MB`; None if not readable.
 
-    Call it before this process uses CUDA: in a container NVML counts processes by the host's
-    numbers, by which a process cannot recognise itself.
+    Must be called before this process uses CUDA: NVML reports the host's process ids, by which a
+    process in a container cannot recognise itself.
     """
     with _nvml_device() as (nvml, handle):
         if handle is None:
             return []
-        processes = _or_none(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        processes = _read_or_none(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
         if processes is None:
             return None
         found = []
         for process in processes:
-            name = _or_none(nvml, lambda pid=process.pid: nvml.nvmlSystemGetProcessName(pid))
+            name = _read_or_none(nvml, lambda pid=process.pid: nvml.nvmlSystemGetProcessName(pid))
             used = process.usedGpuMemory
             found.append(
                 {
@@ -109,10 +109,13 @@ def other_processes() -> list[dict[str, Any]] | None:
 
 
 def check_idle(processes: list[dict[str, Any]] | None) -> None:
-    """Refuse a GPU that others use, or that does not tell.
+    """Check that no other process uses the GPU.
+
+    Args:
+        processes: as returned by `other_processes`.
 
     Raises:
-        GpuNotIdle: naming the processes.
+        GpuNotIdle: naming the processes, or if they could not be read.
     """
     if processes is None:
         raise GpuNotIdle(
@@ -128,10 +131,10 @@ def check_idle(processes: list[dict[str, Any]] | None) -> None:
 
 
 class EnergyMeter:
-    """The GPU's own counter of the energy it has used, open for as long as the process lives.
+    """Reads the GPU's cumulative energy counter; keeps NVML open until the process ends.
 
-    The driver renews it some ten to fifty times a second: over a run it is exact, over a step of a
-    tenth of a second it is coarse. Cards before Volta, and some virtual ones, have none.
+    The driver updates the counter ten to fifty times per second: precise over a run, imprecise over
+    a step of 0.1 s. GPUs older than Volta and some virtual GPUs have no counter.
     """
 
     def __init__(self) -> None:
@@ -139,29 +142,29 @@ class EnergyMeter:
         self._nvml, self._handle = self._open.enter_context(_nvml_device())
 
     def joules(self) -> float | None:
-        """What the GPU has used since its driver was loaded; None where the card does not tell."""
+        """The energy used since the driver was loaded, or None without a counter."""
         if self._handle is None:
             return None
-        millijoules = _or_none(
+        millijoules = _read_or_none(
             self._nvml, lambda: self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
         )
         return None if millijoules is None else millijoules / 1000
 
 
 def visible_gpu() -> str | None:
-    """The name of the GPU a run would use, or None without one. Does not touch CUDA."""
+    """The name of the GPU that a run would use, or None. Does not initialise CUDA."""
     with _nvml_device() as (nvml, handle):
         return None if handle is None else _text(nvml.nvmlDeviceGetName(handle))
 
 
 def first_visible_device() -> str:
-    """The number or UUID of the GPU that a run uses; empty if CUDA_VISIBLE_DEVICES hides all."""
+    """The index or UUID of the GPU that a run uses; empty if CUDA_VISIBLE_DEVICES hides all."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
 
 
 @contextlib.contextmanager
 def _nvml_device() -> Iterator[tuple[Any, Any]]:
-    """NVML and the first device that CUDA_VISIBLE_DEVICES leaves visible, or (None, None)."""
+    """NVML and the handle of the first device in CUDA_VISIBLE_DEVICES; None for what is missing."""
     visible = first_visible_device()
     if visible in ("", "-1"):
         yield None, None
@@ -187,8 +190,8 @@ def _nvml_device() -> Iterator[tuple[Any, Any]]:
         pynvml.nvmlShutdown()
 
 
-def _or_none(nvml: Any, read: Any) -> Any:
-    """A reading that not every card, driver or container grants."""
+def _read_or_none(nvml: Any, read: Any) -> Any:
+    """The result of `read`, or None if the GPU, driver or container does not support it."""
     try:
         return read()
     except nvml.NVMLError:

@@ -1,9 +1,9 @@
-"""Throughput and memory of each optimisation step: what is timed, counted and left out.
+"""Time, tokens, memory and energy of each optimisation step.
 
-The clock runs from the beginning of a step's first forward pass to the end of its optimiser
-update, with the device synchronised at both ends; loading the batch lies outside, as in the
-blog's callback. The first `n_warmup_steps` of a session are reported and left out of every
-aggregate: they hold compilation, autotuning and the allocator's first requests.
+A step is timed from the start of its first forward pass to the end of its optimiser update, with
+the device synchronised at both ends. Loading the batch is excluded, as in the blog's callback. The
+first `n_warmup_steps` steps are reported, and excluded from every aggregate, because they contain
+compilation, autotuning and the allocator's first requests.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Any
 
 from liger_benchmark.training.device import Device
 
+LOGGED = ("loss", "grad_norm", "learning_rate", "epoch")
+
 
 @dataclass
 class Time:
-    """Seconds a step took, and on average since the warm-up (None during it)."""
+    """Seconds of a step, and their mean over the steps after the warm-up (None during it)."""
 
     step_seconds: float = 0.0
     avg_step_seconds: float | None = None
@@ -26,9 +28,10 @@ class Time:
 
 @dataclass
 class Memory:
-    """Peaks of a step, and over all steps since the warm-up (None during it). In MB of 2**20 bytes.
+    """Peak memory of a step, and of all steps after the warm-up (None during it).
 
-    On a GPU the allocator's; on a CPU the resident set, under that name.
+    In MB of 2**20 bytes. On a GPU it is the memory of PyTorch's allocator, on a CPU the resident
+    set; the columns of the other are left out of the history.
     """
 
     step_peak_memory_allocated_MB: float | None = None
@@ -41,9 +44,10 @@ class Memory:
 
 @dataclass
 class TPS:
-    """Tokens per second, padding included. The average is total tokens over total seconds.
+    """Tokens per second, padding included.
 
-    A mean of the steps' rates would weigh a short step as much as a long one.
+    The average is total tokens over total seconds of the steps after the warm-up (None during it).
+    A mean of the steps' rates would give short and long steps the same weight.
     """
 
     step_tokens: int = 0
@@ -53,10 +57,10 @@ class TPS:
 
 @dataclass
 class Energy:
-    """Joules that the whole GPU used, the pause before a step included.
+    """Energy of the whole GPU in joules, between the end of the previous step and the step's end.
 
-    A step's are coarse, since the counter moves in jumps; the average is over all steps since the
-    warm-up (None during it). Absent where the card does not tell.
+    The counter is updated in intervals, so single steps are imprecise. The average is over all
+    steps after the warm-up (None during it). Left out where the GPU has no counter.
     """
 
     step_energy_J: float | None = None
@@ -66,15 +70,15 @@ class Energy:
 class EfficiencyCallback:
     """Measures every step of a `transformers.Trainer` and keeps the run's history.
 
-    It has the methods of a `transformers.TrainerCallback` without its base class, so that
-    importing this module costs nothing; `training.py` mixes the base class in.
+    It has the methods of a `transformers.TrainerCallback` without that base class, so that this
+    module can be imported without transformers; `trainer.py` adds the base class.
 
     Args:
-        n_warmup_steps: how many steps of this session to leave out of every aggregate.
-        device: what to synchronise and whose memory to read.
-        counts_tokens_seen: whether rows hold `num_input_tokens_seen`, the session's running total.
-        on_row: called with each finished row of the history.
-        clock: seconds, monotonic.
+        n_warmup_steps: number of steps at the start to exclude from every aggregate.
+        device: the device to synchronise and to read memory and energy from.
+        counts_tokens_seen: whether rows hold `num_input_tokens_seen`, the running total of tokens.
+        on_row: called with each complete row of the history.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(
@@ -104,11 +108,11 @@ class EfficiencyCallback:
         self.stage = "step"
 
     def count_tokens(self, n_tokens: int) -> None:
-        """Add a micro-batch's tokens to the running step; called once a forward pass."""
+        """Add the tokens of a micro-batch, padding included, to the current step."""
         self.step_tokens += n_tokens
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start the clock of an optimisation step (not of each micro-batch)."""
+        """Start the clock of an optimisation step, which may have several micro-batches."""
         self.stage = "first step" if self.steps_this_session == 0 else "step"
         self.step_tokens = 0
         if self.steps_this_session == 0:
@@ -118,11 +122,11 @@ class EfficiencyCallback:
         self.step_started_at = self.clock()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Remember where the step is, in case memory runs out there."""
+        """Note the stage, which an out-of-memory record reports."""
         self.stage = "optimizer"
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stop the clock and work out the step's measurements."""
+        """Stop the clock and append the step's row to the history."""
         self.device.synchronize()
         seconds = self.clock() - self.step_started_at
         peaks = self.device.peak_memory()
@@ -155,7 +159,7 @@ class EfficiencyCallback:
         self.history.append({**row, **asdict(times), **asdict(tps), **used})
 
     def _energy(self, is_warmup: bool) -> dict[str, float | None]:
-        """The step's `Energy`, by name; empty where the device does not tell."""
+        """The step's `Energy` by column; empty if the device has no counter."""
         counted, self.joules_counted = self.joules_counted, self.device.energy_joules()
         if counted is None or self.joules_counted is None:
             return {}
@@ -166,14 +170,11 @@ class EfficiencyCallback:
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        """Join the trainer's own figures of a step (loss, learning rate, …) to the measurements."""
+        """Add the trainer's own values of the step (`LOGGED`) to its row, and pass the row on."""
         if not logs or not self.history or "loss" not in logs:
             return
         self.history[-1] |= {key: logs[key] for key in LOGGED if key in logs}
         self.on_row(self.history[-1])
-
-
-LOGGED = ("loss", "grad_norm", "learning_rate", "epoch")
 
 
 def _kind(column: str) -> str:

@@ -1,13 +1,13 @@
 """Run Liger's Triton kernels on a CPU, through Triton's interpreter.
 
-The interpreter executes the kernels' own code with NumPy, one program at a time: slow, but the
-real thing, so that a laptop can show that both arms compute the same. Two gaps are bridged:
+The interpreter executes the kernels' own code with NumPy, one program at a time. It is slow, and
+verifies on a machine without a GPU that all arms compute the same. Two differences from compiled
+kernels are adapted:
 
 * Triton's compiler turns a Python float argument into an fp32 scalar, on which a kernel may call
-  `.to(...)`; the interpreter passes the bare float on. Here it is wrapped as the compiler would.
-* libdevice is NVIDIA's maths library; the interpreter has none of it. Liger takes `rsqrt` from
-  there, and Triton's own `rsqrt` is the same function; and `tanh`, for Gemma's activation, which
-  NumPy has.
+  `.to(...)`. The interpreter passes the Python float; it is wrapped here.
+* The interpreter lacks libdevice, NVIDIA's maths library. Of its functions Liger uses `rsqrt`,
+  which is mapped to Triton's `rsqrt`, and `tanh` (Gemma's activation), mapped to NumPy's.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from liger_benchmark.validation import InvalidInput
 
 
 class InterpreterUnsupported(RuntimeError):
-    """Liger cannot be run on a CPU as asked. The message is one line."""
+    """Liger cannot run on a CPU in this process. The message is one line."""
 
 
 def enable() -> None:
-    """Make Triton interpret its kernels in this process, and Liger run under it.
+    """Make Triton interpret kernels in this process, and adapt it to Liger's.
 
-    Must be called before triton is imported: whether a kernel is compiled or interpreted is
-    settled when it is defined.
+    Must be called before triton is imported, because a kernel is set up for the compiler or for the
+    interpreter when it is defined.
 
     Raises:
-        InterpreterUnsupported: if triton was imported before, for compilation.
+        InterpreterUnsupported: if triton was imported before without TRITON_INTERPRET=1.
     """
     if os.environ.get("TRITON_INTERPRET") != "1":
         if "triton" in sys.modules:
@@ -69,7 +69,7 @@ def _map_libdevice() -> None:
     from triton.runtime.interpreter import TensorHandle
 
     def rsqrt(x: Any) -> Any:
-        # Looked up at each call: the interpreter swaps tl.math's functions while a kernel runs.
+        # Looked up at each call, as the interpreter replaces tl.math's functions during a kernel.
         return tl.math.rsqrt(x)
 
     def tanh(x: Any) -> Any:
@@ -80,7 +80,7 @@ def _map_libdevice() -> None:
 
 
 def check_without_gpu(arguments: TrainingArguments) -> None:
-    """Refuse what a machine without a GPU cannot run, or would compute wrongly without a word.
+    """Refuse settings that a machine without a GPU cannot run, or would silently compute wrongly.
 
     Raises:
         InvalidInput: naming the setting and what to set instead.

@@ -1,4 +1,4 @@
-"""What test_compilation has run in a fresh process."""
+"""Functions that test_compilation runs in a fresh process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from liger_benchmark.arguments import TrainingArguments
 Send = Callable[[Any], None]
 
 
-def compile_what_attention_is_made_of(send: Send, cache: str) -> dict[str, Any]:
-    """Compile a layer without bias whose views leave the graph, as in front of a rope that is not
-    in it; twice forth and back.
+def compile_attention(send: Send, cache: str) -> dict[str, Any]:
+    """Compile a layer without bias of whose output the graph returns views, as in front of a rope
+    that is not compiled; run it forward and backward twice.
 
     Returns:
-        `difference`: the largest from the same without compilation; `cached`: whether AOTAutograd
-        read from its cache or wrote to it.
+        `difference`: the largest absolute difference from the uncompiled layer; `cached`: whether
+        AOTAutograd used its cache.
     """
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
     import torch
@@ -56,8 +56,8 @@ def compile_what_attention_is_made_of(send: Send, cache: str) -> dict[str, Any]:
     }
 
 
-def without_ligers_losses(send: Send) -> list[str]:
-    """The names of Liger's losses that torch.compile would trace after `prepare`."""
+def traced_liger_losses(send: Send) -> list[str]:
+    """The names of Liger's losses that torch.compile would still trace after `prepare`."""
     from liger_benchmark.training import compilation, triton_interpreter
 
     triton_interpreter.enable()
@@ -73,11 +73,11 @@ def without_ligers_losses(send: Send) -> list[str]:
     ]
 
 
-def prepared_until_the_model_is_loaded(
+def prepare_calls_before_loading(
     send: Send, arguments: TrainingArguments, dataset: Path, model: Path, output: Path
 ) -> list[bool]:
-    """Begin to train; with what `compilation.prepare` was called by the time of loading."""
-    from liger_benchmark.training import condition
+    """Train until the model is loaded; the arguments of `compilation.prepare` until then."""
+    from liger_benchmark.training import condition, triton_interpreter
 
     calls: list[bool] = []
 
@@ -89,7 +89,7 @@ def prepared_until_the_model_is_loaded(
 
     condition.compilation.prepare = calls.append  # type: ignore[assignment]
     condition.load_model = load  # type: ignore[assignment]
-    condition.liger_on_cpu.check_without_gpu = lambda arguments: None
+    triton_interpreter.check_without_gpu = lambda arguments: None  # type: ignore[assignment]
     try:
         condition.train(send, arguments, dataset, model, output)
     except Loading:

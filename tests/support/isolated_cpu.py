@@ -1,4 +1,4 @@
-"""What test_liger_on_cpu has run in a fresh process, since Liger patches the whole of one."""
+"""Functions that test_triton_interpreter runs in a fresh process, as Liger patches a whole one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def compare_with_plain_model(send: Send) -> dict[str, Any]:
 
 
 def bf16_is_refused(send: Send) -> None:
-    """Train a Liger condition in bf16 on a CPU; it must not get as far as the folders."""
+    """Train a Liger condition in bf16 on a CPU; it must be refused before the folders are read."""
     from liger_benchmark.training.condition import train
     from support.tiny import TINY
 
@@ -51,7 +51,7 @@ def bf16_is_refused(send: Send) -> None:
 
 
 def enable_after_triton(send: Send) -> str:
-    """The message of enabling the interpreter too late."""
+    """The error message if the interpreter is enabled after triton was imported."""
     os.environ["TRITON_INTERPRET"] = "0"
     import triton  # noqa: F401
 

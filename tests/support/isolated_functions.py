@@ -1,4 +1,4 @@
-"""What the tests have run in a fresh process: importable by name, as `run_isolated` needs it."""
+"""Functions that tests run in a fresh process. `run_isolated` imports them by name."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def patch_a_class(send: Send) -> str:
 
 
 def crash_cuda(send: Send) -> None:
-    """Read far outside of a tensor on the GPU: an error after which CUDA is of no more use."""
+    """Read far outside of a tensor on the GPU, after which this process cannot use CUDA."""
     import torch
 
     values = torch.zeros(16, device="cuda")

@@ -1,4 +1,4 @@
-"""What test_training has run in a fresh process: real training with a fault put into it."""
+"""Functions that tests run in a fresh process: training with an injected fault."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def train_with_the_other_model(
     model_folder: Path,
     output_folder: Path,
 ) -> dict[str, Any]:
-    """Train one arm with the other arm's model, as a process that was used twice would."""
+    """Train one arm with the other arm's model, as in a process that trained both arms."""
     load_model = condition.load_model
 
     def load_other(*args: Any, use_liger: bool, **kwargs: Any) -> Any:
@@ -86,7 +86,7 @@ def effective_configuration(
     model_folder: Path,
     output_folder: Path,
 ) -> dict[str, Any]:
-    """All settings that an arm ends up with, as plain values to compare."""
+    """All settings of the live trainer and model, as plain values to compare."""
     built: list[Any] = []
     build_trainer = condition.build_trainer
 
@@ -129,7 +129,7 @@ def effective_configuration(
 
 
 def save_models(send: Send, model_folder: Path, to: Path) -> None:
-    """Save the tiny Phi-3 with weights, and models whose weights are not for its config."""
+    """Save the tiny Phi-3 with weights, and two models whose weights do not fit its config."""
     import shutil
 
     import transformers

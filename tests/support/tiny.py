@@ -1,4 +1,4 @@
-"""The smallest run: seconds on a CPU."""
+"""Training arguments of the smallest run, which takes seconds on a CPU."""
 
 from liger_benchmark.arguments import TrainingArguments
 

@@ -1,4 +1,4 @@
-"""torch.compile computes what it should, also from a warm cache and beside Liger."""
+"""torch.compile computes the right values, also from a warm cache and with Liger."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from support.isolated_compilation import (
-    compile_what_attention_is_made_of,
-    prepared_until_the_model_is_loaded,
-    without_ligers_losses,
+    compile_attention,
+    prepare_calls_before_loading,
+    traced_liger_losses,
 )
 from support.tiny import TINY
 
@@ -21,12 +21,10 @@ def nothing(message: object) -> None:
     pass
 
 
-def test_a_second_process_finds_no_garbage_in_the_cache(tmp_path: Path) -> None:
+def test_a_second_process_reads_no_corrupt_cache_entry(tmp_path: Path) -> None:
     """With AOTAutograd's cache on, such processes often crash or fail: PyTorch's issue 185630."""
     for _ in range(2):
-        found, _ = run_isolated(
-            compile_what_attention_is_made_of, str(tmp_path), on_message=nothing
-        )
+        found, _ = run_isolated(compile_attention, str(tmp_path), on_message=nothing)
         assert found["difference"] < 1e-5
         assert found["cached"] is False
 
@@ -35,7 +33,7 @@ def test_a_second_process_finds_no_garbage_in_the_cache(tmp_path: Path) -> None:
     ("torch_compile", "use_liger", "prepared"),
     [(False, False, []), (True, False, [False]), (True, True, [True])],
 )
-def test_a_compiled_condition_is_prepared_for_before_its_model_is_loaded(
+def test_compilation_is_prepared_before_the_model_is_loaded(
     torch_compile: bool,
     use_liger: bool,
     prepared: list[bool],
@@ -45,7 +43,7 @@ def test_a_compiled_condition_is_prepared_for_before_its_model_is_loaded(
 ) -> None:
     arguments = replace(TINY, torch_compile=torch_compile, use_liger=use_liger)
     calls, _ = run_isolated(
-        prepared_until_the_model_is_loaded,
+        prepare_calls_before_loading,
         *(arguments, dataset_folder, model_folder, tmp_path),
         on_message=nothing,
     )
@@ -53,6 +51,6 @@ def test_a_compiled_condition_is_prepared_for_before_its_model_is_loaded(
 
 
 @pytest.mark.skipif(visible_gpu() is not None, reason="triton is set up for a CPU here")
-def test_ligers_losses_are_stepped_around() -> None:
-    traced, _ = run_isolated(without_ligers_losses, on_message=nothing)
+def test_ligers_losses_are_not_compiled() -> None:
+    traced, _ = run_isolated(traced_liger_losses, on_message=nothing)
     assert traced == []

@@ -1,4 +1,4 @@
-"""What a run ran on, and whether anybody else was there: the driver's library played by a fake."""
+"""The environment of a run and other processes on the GPU, with a fake of NVML."""
 
 from __future__ import annotations
 
@@ -100,14 +100,14 @@ def test_an_idle_gpu_is_idle(nvml: FakeNvml) -> None:
     environment.check_idle(environment.other_processes())
 
 
-def test_a_gpu_that_does_not_tell_is_not_taken_for_idle(nvml: FakeNvml) -> None:
+def test_a_gpu_whose_processes_cannot_be_read_does_not_count_as_idle(nvml: FakeNvml) -> None:
     nvml.processes = None
     assert environment.other_processes() is None
     with pytest.raises(GpuNotIdle, match="does not tell"):
         environment.check_idle(None)
 
 
-def test_what_a_card_does_not_grant_is_left_open_and_the_rest_recorded(nvml: FakeNvml) -> None:
+def test_readings_that_a_gpu_does_not_support_are_none(nvml: FakeNvml) -> None:
     assert environment.gpu() == {
         "name": "NVIDIA Fake 40GB",
         "memory_GiB": 40.0,
@@ -138,7 +138,7 @@ def test_a_hidden_gpu_is_none(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch, h
     assert environment.other_processes() == []
 
 
-def test_a_run_sees_one_gpu_the_one_that_nvml_was_asked_about(
+def test_a_run_sees_only_the_gpu_that_nvml_was_asked_about(
     nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("CUDA_DEVICE_ORDER", "PYTORCH_NVML_BASED_CUDA_CHECK"):

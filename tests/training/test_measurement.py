@@ -1,4 +1,4 @@
-"""What is timed, counted and left out, against sequences worked out by hand."""
+"""Time, tokens, memory and energy of steps, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from liger_benchmark.training.measurement import EfficiencyCallback
 
 
 class FakeDevice:
-    """Records what was asked of it, and gives each step the next of the peaks it was made with."""
+    """Records its calls, and returns the given peaks and joules one after the other."""
 
     def __init__(
         self, peaks: list[tuple[float, float]], joules: list[float | None] | None = None
@@ -151,7 +151,7 @@ def test_the_device_is_synchronised_at_both_ends_and_its_peaks_reset_at_the_star
     assert callback.device.calls == ["synchronize", "reset", "synchronize", "read"]
 
 
-def test_the_trainers_figures_join_the_steps_row_and_other_logs_do_not() -> None:
+def test_the_trainers_loss_is_added_to_the_steps_row_and_other_logs_are_not() -> None:
     callback = run_steps([1.0], [[1]], n_warmup_steps=0)
     callback.on_log(None, None, None, logs={"train_loss": 3.0})
     callback.on_log(None, None, None, logs=None)
@@ -160,7 +160,7 @@ def test_the_trainers_figures_join_the_steps_row_and_other_logs_do_not() -> None
     assert "train_loss" not in callback.history[0]
 
 
-def test_each_row_is_handed_on_once_when_it_is_complete() -> None:
+def test_each_row_is_passed_on_once_when_it_is_complete() -> None:
     rows: list[dict[str, Any]] = []
     callback = EfficiencyCallback(0, FakeDevice([(1, 1)]), on_row=rows.append, clock=Clock())
     callback.clock = iter([1.0, 2.0]).__next__
@@ -172,7 +172,7 @@ def test_each_row_is_handed_on_once_when_it_is_complete() -> None:
     assert [row["loss"] for row in rows] == [2.5]
 
 
-def test_the_stage_tells_where_memory_ran_out() -> None:
+def test_the_stage_follows_the_phases_of_a_step() -> None:
     callback = EfficiencyCallback(0, FakeDevice([(1, 1)] * 2), clock=iter(range(9)).__next__)
     state = SimpleNamespace(global_step=0)
     callback.on_step_begin(None, state, None)
@@ -228,7 +228,7 @@ def test_energy_is_what_the_counter_grew_by_and_its_average_leaves_out_the_warmu
     assert column(callback, "avg_energy_J_per_token") == [None, 1.0, 1.0]
 
 
-def test_a_device_that_does_not_tell_its_energy_has_no_such_columns() -> None:
+def test_without_an_energy_counter_there_are_no_energy_columns() -> None:
     for joules in (None, [None, None, None]):
         callback = run_steps([1.0, 1.0], [[100], [100]], n_warmup_steps=1, joules=joules)
         assert not {"step_energy_J", "avg_energy_J_per_token"} & set(callback.history[0])

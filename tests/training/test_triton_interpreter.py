@@ -1,4 +1,4 @@
-"""Liger's real kernels on a CPU: the interpreter computes what the plain model computes."""
+"""Liger's kernels in Triton's interpreter compute the same as the plain model."""
 
 from __future__ import annotations
 

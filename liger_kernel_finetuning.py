@@ -47,7 +47,8 @@ from liger_benchmark.analysis.tables import analyse, read_experiment
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.code_version import SOURCES_CODE, code_digest
 from liger_benchmark.experiment import estimate, preflight
-from liger_benchmark.experiment.grid import ExperimentArguments, expand_grid
+from liger_benchmark.experiment.axes import ExperimentArguments
+from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.files import lock
 from liger_benchmark.flyte import command_line, tracking
 from liger_benchmark.flyte.credentials import MissingSecret

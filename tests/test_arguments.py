@@ -15,7 +15,8 @@ from liger_benchmark.arguments import (
     InvalidInput,
     TrainingArguments,
 )
-from liger_benchmark.experiment.grid import MAX_GRID, ExperimentArguments, expand_grid
+from liger_benchmark.experiment.axes import MAX_GRID, ExperimentArguments
+from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.experiment.inputs_file import read_inputs_file
 
 PROJECT = Path(__file__).parent.parent

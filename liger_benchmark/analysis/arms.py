@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from liger_benchmark.arguments import BATCH_SIZE, VANILLA, TrainingArguments
-from liger_benchmark.experiment.grid import AXES
+from liger_benchmark.experiment.axes import AXES
 from liger_benchmark.run import Run
 from liger_benchmark.validation import did_you_mean, show
 

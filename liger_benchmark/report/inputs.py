@@ -10,7 +10,8 @@ import yaml
 
 from liger_benchmark.analysis.arms import axes_of, choose_baseline, comparable, value_on
 from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
-from liger_benchmark.experiment.grid import AXES, ExperimentArguments, arms_of
+from liger_benchmark.experiment.axes import AXES, ExperimentArguments
+from liger_benchmark.experiment.grid import arms_of
 from liger_benchmark.run import Run
 
 

@@ -10,7 +10,7 @@ from support.tables import row
 
 from liger_benchmark.analysis.arms import SAME_MATHS, choose_baseline, natural_order
 from liger_benchmark.analysis.tables import UnknownBaseline, analyse
-from liger_benchmark.experiment.grid import AXES
+from liger_benchmark.experiment.axes import AXES
 
 
 def test_every_arm_is_compared_with_the_baseline_at_every_batch_size() -> None:

@@ -11,7 +11,8 @@ import pytest
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.catalog import MODELS, PHI3_MINI
 from liger_benchmark.experiment import estimate
-from liger_benchmark.experiment.grid import ExperimentArguments, expand_grid
+from liger_benchmark.experiment.axes import ExperimentArguments
+from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.flyte import command_line
 
 PHI3_PARAMETERS = 3_821_079_552  # as transformers counts them, under results/

@@ -39,7 +39,7 @@ from support.tiny import TINY
 import liger_kernel_finetuning as workflow
 from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.experiment.grid import ExperimentArguments
+from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.files import atomic_folder, lock
 from liger_benchmark.run import COMPLETED, FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run
 from liger_benchmark.sources import fetch
@@ -224,7 +224,7 @@ def test_two_experiments_at_once_share_a_folder_in_peace(tmp_path: Path) -> None
         "from support.tiny import TINY\n"
         "from support.grids import make_run\n"
         "import liger_kernel_finetuning as workflow\n"
-        "from liger_benchmark.experiment.grid import ExperimentArguments\n"
+        "from liger_benchmark.experiment.axes import ExperimentArguments\n"
         "seen = set()\n"
         "def condition(arguments, dataset, model, output, **_):\n"
         "    assert len(datasets.load_from_disk(str(dataset))) == 512\n"

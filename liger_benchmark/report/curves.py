@@ -6,7 +6,8 @@ import pandas as pd
 
 from liger_benchmark.analysis.arms import display_order
 from liger_benchmark.analysis.comparison import BF16_LOSS_BOUND, FP32_LOSS_BOUND
-from liger_benchmark.analysis.tables import Analysis, begins_a_sitting, overhead_seconds
+from liger_benchmark.analysis.overhead import begins_a_session, overhead_seconds
+from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import BATCH_SIZE
 from liger_benchmark.report.figures.curves import loss_curves, phase_bars, throughput_curves
 from liger_benchmark.report.markup import (
@@ -90,7 +91,7 @@ def where_the_time_goes(analysis: Analysis) -> str:
         [
             {"arm": r.training_args.arm, BATCH_SIZE: _size(r), "run": r.training_args.run}
             | r.record["phases"]
-            | {"overhead": overhead_seconds(r), "first": begins_a_sitting(r)}
+            | {"overhead": overhead_seconds(r), "first": begins_a_session(r)}
             for r in timed
         ]
     )
@@ -147,7 +148,7 @@ def _loss_finding(analysis: Analysis) -> str:
 
 def _overhead_sentence(analysis: Analysis) -> str:
     overhead = analysis.runs_table["overhead_seconds"]
-    later_runs = ~pd.Series([begins_a_sitting(run) for run in analysis.runs])
+    later_runs = ~pd.Series([begins_a_session(run) for run in analysis.runs])
     overhead = overhead[later_runs] if later_runs.any() else overhead
     text = f"Outside its steps a run took {number(overhead.median(), 1)} s in the median"
     first, later = analysis.first_overhead_seconds, analysis.later_overhead_seconds

@@ -221,7 +221,7 @@ def test_two_experiments_take_turns_in_the_folder_of_their_report(
         assert (folder / "report.html").is_file()
         locked.append(folder)
 
-    monkeypatch.setattr(workflow, "lock", lock)
+    monkeypatch.setattr(workflow.files, "lock", lock)
     run_experiment(TINY, ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1]))
     assert locked == [*build_folder.glob("results/*")]
 

@@ -31,7 +31,8 @@ from liger_benchmark.run import (
     write_run,
 )
 from liger_benchmark.sources.fetch import fingerprint
-from liger_benchmark.training.environment import package_versions, visible_gpu
+from liger_benchmark.training.environment import gpu, package_versions
+from liger_benchmark.training.environment_variables import variables_that_matter
 from liger_benchmark.training.isolated_process import ChildFailed, error_of
 from liger_benchmark.validation import one_line
 
@@ -44,7 +45,8 @@ def run_folder(
     """The folder of a run under `root`: `runs/`, the condition's name, and a key.
 
     The key is a hash of all training arguments but `report_to`, the files of model and dataset, the
-    measuring code, the versions of Python and the packages, and the GPU's name.
+    measuring code, the versions of Python and the packages, the environment variables that can
+    change a measurement, and the GPU: its name, UUID, memory, driver and power limit.
     """
     # A tracker does not change what is measured.
     settings = dataclasses.asdict(arguments) | {"report_to": ""}
@@ -55,7 +57,8 @@ def run_folder(
         code_digest(),
         platform.python_version(),
         package_versions(),
-        visible_gpu(),
+        variables_that_matter(),
+        gpu(),
     )
     return root / "runs" / f"{arguments.slug}-{key}"
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
+import platform
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +24,24 @@ from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
 from liger_benchmark.training import compilation, environment
 from liger_benchmark.training.activation import active_liger_parts, check_liger, loss_in_use
+from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import checksum, load_tokenizer, prepare_datasets
-from liger_benchmark.training.device import CpuDevice, CudaDevice, allocator_retries, set_up_device
+from liger_benchmark.training.device import (
+    CpuDevice,
+    CudaDevice,
+    allocator_retries,
+    memory_of_others,
+    set_up_device,
+)
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
-from liger_benchmark.training.model import describe_weights, load_model
-from liger_benchmark.training.out_of_memory import describe_out_of_memory
+from liger_benchmark.training.model import describe_weights, load_model, weights_checksum
+from liger_benchmark.training.out_of_memory import (
+    describe_out_of_memory,
+    refuse_if_others_hold_it,
+)
 from liger_benchmark.training.trainer import build_trainer
-from liger_benchmark.validation import InvalidInput
+from liger_benchmark.validation import InvalidInput, one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,6 +49,12 @@ if TYPE_CHECKING:
 Send = Callable[[dict[str, Any]], None]
 # The arguments that every row of the history repeats, to identify its condition.
 IDENTITY = ("use_liger", BATCH_SIZE, "run")
+# Which runs were made one after the other by one process, and on which host. A host's name is
+# nobody's business: only whether two are the same.
+SESSION = {
+    "session": uuid.uuid4().hex[:12],
+    "host": hashlib.sha256(platform.node().encode()).hexdigest()[:12],
+}
 
 
 def run_condition(
@@ -80,7 +99,7 @@ def run_condition(
         **record.pop("phases"),
         "teardown": process_seconds["teardown"],
     }
-    record = {"started_at": started_at, **record, "phases": phases}
+    record = {"started_at": started_at, **SESSION, **record, "phases": phases}
     return Run(arguments, outcome, pd.DataFrame(rows), record)
 
 
@@ -110,7 +129,14 @@ class Phases:
         return seconds | {
             "warmup_steps": callback.warmup_seconds,
             "steps": callback.seconds,
-            "between_steps": max(in_training - callback.warmup_seconds - callback.seconds, 0.0),
+            "checks": callback.checking_seconds,
+            "between_steps": max(
+                in_training
+                - callback.warmup_seconds
+                - callback.seconds
+                - callback.checking_seconds,
+                0.0,
+            ),
         }
 
 
@@ -135,9 +161,13 @@ def train(
     record: dict[str, Any] = {}
     with phases("imports"):
         on_gpu = set_up_device(arguments, record)
+    compilations = CompilationCounter()
+    compilations.start()
+    device = CudaDevice() if on_gpu else CpuDevice()
     callback = EfficiencyCallback(
         arguments.n_warmup_steps,
-        CudaDevice() if on_gpu else CpuDevice(),
+        device,
+        compilations=lambda: compilations.total,
         counts_tokens_seen=arguments.include_num_input_tokens_seen,
         on_row=lambda row: send({k: getattr(arguments, k) for k in IDENTITY} | row),
     )
@@ -148,27 +178,47 @@ def train(
         with phases("model"):
             model = _prepare_model(arguments, model_folder, tokenizer, on_gpu, record)
         with phases("trainer"):
-            trainer = build_trainer(arguments, model, tokenizer, *rows, output_folder, callback)
+            trainer = build_trainer(
+                arguments, model, tokenizer, *rows, output_folder, callback, compilations
+            )
             _check_loss(arguments, model, record)
             for other in callbacks:
                 trainer.add_callback(other)
         with phases("training"):
             trainer.train()
-            record["dataset"]["padding_fraction"] = trainer.padding_fraction()
         with phases("save"):
-            trainer.save_state()
-            if arguments.save_strategy != "no":
-                trainer.save_model()
+            record |= trainer.observed.record()
+            end = weights_checksum(model)
+            record["proof"]["weights_changed"] = end != record["weights"]["checksum"]
+            _save(trainer, arguments, record)
     except Exception as error:
         out_of_memory = describe_out_of_memory(error)
         if out_of_memory is None:
             raise
+        refuse_if_others_hold_it(memory_of_others(record["environment"]["gpu"]), error)
         record["out_of_memory"] = {**_position(phases, callback), **out_of_memory}
-    if on_gpu:
-        record["environment"]["gpu"]["clocks_end"] = environment.clocks()
+    if isinstance(device, CudaDevice):
         record["memory"] = {"allocator_retries": allocator_retries()}
+        gpu = record["environment"]["gpu"]
+        gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}
+        gpu["others_memory_MB"]["end"] = memory_of_others(gpu)
     record["phases"] = phases.with_steps(callback)
     return record
+
+
+def _save(trainer: Any, arguments: TrainingArguments, record: dict[str, Any]) -> None:
+    """Save the trainer's state, and the model if checkpoints are on.
+
+    What was measured stays if the GPU has no memory left for that: it is noted as `save_error`.
+    """
+    try:
+        trainer.save_state()
+        if arguments.save_strategy != "no":
+            trainer.save_model()
+    except Exception as error:
+        if describe_out_of_memory(error) is None:
+            raise
+        record["save_error"] = one_line(error)
 
 
 def _prepare_rows(

@@ -132,8 +132,9 @@ def tokenize(
 
 
 def checksum(rows: datasets.Dataset) -> str:
-    """A hash of the token ids in order, to verify that runs train on the same rows."""
+    """A hash of the rows' token ids and labels, in their order."""
     digest = hashlib.sha256()
-    for ids in rows["input_ids"][:]:
-        digest.update(str(list(ids)).encode())
+    for name in ("input_ids", "labels"):
+        for row in rows[name][:]:
+            digest.update(f"{name} {list(row)}".encode())
     return digest.hexdigest()[:16]

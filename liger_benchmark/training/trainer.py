@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.training import environment
+from liger_benchmark.training import chunked_loss, environment
+from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import PAD_TO_MULTIPLE_OF
+from liger_benchmark.training.gradients import gradient_fingerprint
 from liger_benchmark.training.measurement import EfficiencyCallback
+from liger_benchmark.training.proof import ArmMismatch, live_facts, mismatch
+from liger_benchmark.training.rehearsal import with_other_label_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,6 +28,7 @@ def build_trainer(
     eval_rows: Any,
     output_folder: Path,
     callback: EfficiencyCallback,
+    compilations: CompilationCounter,
 ) -> Any:
     """An SFTTrainer that calls `callback` and does the same work in all arms.
 
@@ -29,7 +36,7 @@ def build_trainer(
     only, which costs 10 % of its speed. All arms therefore use the loss of `transformers.Trainer`,
     as the blog's did.
 
-    Its `padding_fraction()` is the share of padding in the tokens of all batches.
+    Its `observed` is an `Observation`, whole once the training has ended.
     """
     import transformers
     import trl
@@ -38,7 +45,9 @@ def build_trainer(
         pass
 
     callback.__class__ = Callback
-    trainer = _trainer_class(callback)(
+    if arguments.loss_type == "chunked_nll":
+        chunked_loss.compute_nothing_else()
+    trainer = _trainer_class(arguments, callback, compilations)(
         model=model,
         args=trl.SFTConfig(**sft_config(arguments, output_folder)),
         train_dataset=train_rows,
@@ -51,32 +60,105 @@ def build_trainer(
     return trainer
 
 
-def _trainer_class(callback: EfficiencyCallback) -> Any:
-    """A subclass of SFTTrainer that reports its tokens to `callback`; see `build_trainer`."""
+@dataclass
+class Observation:
+    """What a run trained on and computed, for its record.
+
+    Attributes:
+        batches: a hash of all batches as they were trained, in order: ids, labels and mask.
+        tokens, padding_tokens: of all batches.
+        gradients: see `gradient_fingerprint`; of the first step, before clipping.
+        proof: see `live_facts`.
+    """
+
+    batches: Any = field(default_factory=hashlib.sha256)
+    tokens: int = 0
+    padding_tokens: int = 0
+    gradients: dict[str, list[float]] = field(default_factory=dict)
+    proof: dict[str, Any] = field(default_factory=dict)
+
+    def add_batch(self, batch: Any) -> int:
+        """Add a micro-batch, still on the CPU; returns its number of tokens without padding."""
+        for name in ("input_ids", "labels", "attention_mask"):
+            values = batch[name].contiguous()
+            self.batches.update(f"{name}{tuple(values.shape)}".encode())
+            self.batches.update(values.numpy().tobytes())
+        tokens = batch["attention_mask"].numel()
+        real_tokens = int(batch["attention_mask"].sum())
+        self.tokens += tokens
+        self.padding_tokens += tokens - real_tokens
+        return real_tokens
+
+    def record(self) -> dict[str, Any]:
+        """The observation as parts of a record."""
+        return {
+            "batches": {
+                "checksum": self.batches.hexdigest()[:16],
+                "padding_fraction": round(self.padding_tokens / max(self.tokens, 1), 4),
+            },
+            "gradients": self.gradients,
+            "proof": self.proof,
+        }
+
+
+def _trainer_class(
+    arguments: TrainingArguments, callback: EfficiencyCallback, compilations: CompilationCounter
+) -> Any:
+    """A subclass of SFTTrainer that measures and proves what it does; see `build_trainer`."""
     import transformers
     import trl
 
     class BenchmarkTrainer(trl.SFTTrainer):
-        counted_tokens = 0
-        padding_tokens = 0
+        def __init__(self, **options: Any) -> None:
+            self.observed = Observation()
+            super().__init__(**options)
 
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.state.global_step == 0 and not self.observed.gradients:
+                with callback.paused():
+                    self.rehearse(model, inputs, *args, **kwargs)
             callback.count_tokens(inputs["input_ids"].numel())
-            return super().training_step(model, inputs, *args, **kwargs)
+            loss = super().training_step(model, inputs, *args, **kwargs)
+            if self.state.global_step == 0 and self.accelerator.sync_gradients:
+                with callback.paused():
+                    self.observe()
+            return loss
+
+        def rehearse(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> None:
+            """Compute the first micro-batch once with another number of labels."""
+            labels = with_other_label_count(inputs["labels"])
+            if labels is not None and not any(p.grad is not None for p in model.parameters()):
+                super().training_step(model, {**inputs, "labels": labels}, *args, **kwargs)
+                model.zero_grad(set_to_none=True)
+
+        def observe(self) -> None:
+            """Keep the first step's gradients, and check the live trainer.
+
+            Raises:
+                ArmMismatch: if it does not do what the arm says.
+            """
+            self.observed.gradients = gradient_fingerprint(self.model.named_parameters())
+            self.observed.proof = live_facts(self, compilations)
+            if problem := mismatch(self.observed.proof, arguments):
+                raise ArmMismatch(problem)
 
         def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
             batches, n_items = super().get_batch_samples(*args, **kwargs)
-            for batch in batches:  # on the CPU, before the timed step
-                self.counted_tokens += batch["attention_mask"].numel()
-                self.padding_tokens += int((batch["attention_mask"] == 0).sum())
+            # On the CPU, before the timed step.
+            callback.announce_real_tokens(sum(map(self.observed.add_batch, batches)))
             return batches, n_items
-
-        def padding_fraction(self) -> float:
-            return round(self.padding_tokens / max(self.counted_tokens, 1), 4)
 
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             inputs.pop("_prediction_loss_only", None)  # only for SFTTrainer.compute_loss
             return transformers.Trainer.compute_loss(self, model, inputs, *args, **kwargs)
+
+        def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+            with callback.interrupted("evaluation"):
+                return super().evaluate(*args, **kwargs)
+
+        def _save_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
+            with callback.interrupted("checkpoint"):
+                return super()._save_checkpoint(*args, **kwargs)
 
     return BenchmarkTrainer
 

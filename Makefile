@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := uv==0.13.9
 RUN := $(BIN)/pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file
 CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache
-RESULTS := build/results build/runs
+RESULTS := build/results build/runs build/failed
 
 .PHONY: smoke run test lint types check constraints help clean clean-results
 .DEFAULT_GOAL := smoke

@@ -37,7 +37,8 @@ from liger_benchmark import files, store
 from liger_benchmark.analysis.result_folders import read_experiment
 from liger_benchmark.analysis.tables import analyse
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.experiment.grid import ExperimentArguments, expand_grid
+from liger_benchmark.experiment.axes import ExperimentArguments
+from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.flyte import command_line
 from liger_benchmark.flyte.cache_versions import DOWNLOAD_VERSION, TRAINING_VERSION
 from liger_benchmark.flyte.conditions import (

@@ -1,8 +1,8 @@
-"""What a training run is: its arguments, and how they are checked.
+"""The arguments of a training run, and how they are checked.
 
-The dataclass checks itself, wherever it is made: from the command line, from a YAML file, in a
-container. Nothing heavy is imported, so that a mistake in a file is reported in the moment the
-command is typed.
+The dataclass checks its values whenever an instance is made: from the command line, from a YAML
+file, in a container. Nothing heavy is imported, so that a mistake in a file is reported as soon as
+the command is typed.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ LR_SCHEDULERS = (
     "constant_with_warmup",
     "inverse_sqrt",
 )
+# Characters. A folder's name has 255 at most; `store` and `files` append a key and a suffix.
 LONGEST_SLUG = 160
 STRATEGIES = ("no", "steps", "epoch")
 TRACKERS = ("none", "wandb")
@@ -130,15 +131,16 @@ class TrainingArguments:
             check_field(type(self), "training_args", f.name, getattr(self, f.name))
         if self.n_warmup_steps >= self.max_steps:
             raise InvalidInput(
-                f"training_args.n_warmup_steps: {self.n_warmup_steps} leaves no step to measure; "
-                f"it must be less than max_steps, {self.max_steps}"
+                f"n_warmup_steps: {self.n_warmup_steps} leaves no step to measure; "
+                f"it must be less than max_steps, {self.max_steps}",
+                "training_args",
             )
-        problem = self._refused_combination()
+        problem = self._conflict()
         if problem:
-            raise InvalidInput(f"training_args.{problem}")
+            raise InvalidInput(problem, "training_args")
 
-    def _refused_combination(self) -> str | None:
-        """What no library would run, as the end of an error message that begins with its key."""
+    def _conflict(self) -> str | None:
+        """What is wrong with Liger's settings taken together, beginning with the key; else None."""
         if not self.use_liger:
             return None
         losses = [kernel for kernel in LOSS_KERNELS if kernel in self.liger_kernels]
@@ -164,12 +166,12 @@ class TrainingArguments:
 
     @classmethod
     def from_json(cls, text: str, **_: Any) -> TrainingArguments:
-        """The reader flytekit's command line looks for: as strict as `from_mapping`."""
+        """Read JSON as strictly as `from_mapping`; flytekit's command line calls this method."""
         return cls.from_mapping(json.loads(text))
 
     @property
     def arm(self) -> str:
-        """The name of the condition's arm: what its bars, curves and rows are labelled with."""
+        """The name of the condition's arm, the label of its bars, curves and rows."""
         return self.arm_name or (LIGER if self.use_liger else VANILLA)
 
     @property
@@ -179,7 +181,7 @@ class TrainingArguments:
 
     @property
     def condition(self) -> str:
-        """A name that reads: `Phi-3-mini-4k-instruct bs=40 liger run=2`."""
+        """The condition's name for people: `Phi-3-mini-4k-instruct bs=40 liger run=2`."""
         return (
             f"{self.short_model_name} bs={self.per_device_train_batch_size} "
             f"{self.arm.lower()} run={self.run}"
@@ -187,10 +189,21 @@ class TrainingArguments:
 
     @property
     def slug(self) -> str:
-        """The condition's name as a folder: letters, digits, dots and dashes, nothing else."""
-        slug = re.sub(r"[^A-Za-z0-9.]+", "-", self.condition).strip("-.").lower()
+        """The condition's name as a folder: letters, digits, dots and dashes, nothing else.
+
+        At most `LONGEST_SLUG` characters; a longer name is cut and ends in a digest of the whole.
+        """
+        slug = _slug(self.condition)
         if len(slug) <= LONGEST_SLUG:
             return slug
-        # A folder's name has 255 characters at most, some of them for what is told of the run.
         digest = hashlib.sha256(self.condition.encode()).hexdigest()[:8]
         return f"{slug[: LONGEST_SLUG - 9]}-{digest}"
+
+    @property
+    def model_slug(self) -> str:
+        """The model's short name as a part of a folder's name; `model` if no letter is left."""
+        return _slug(self.short_model_name) or "model"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.").lower()

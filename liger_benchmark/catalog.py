@@ -1,14 +1,14 @@
-"""What `builtin:NAME` may stand for: models by their configuration, datasets by their name.
+"""The models and datasets that `builtin:NAME` names.
 
-Nothing here needs a network: a built-in model has random weights, a built-in dataset is generated
-(see `sources.builtin`).
+Neither needs a network: a built-in model has random weights, a built-in dataset is generated (see
+`sources.builtin`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# Phi-3-mini-4k-instruct's own config.json, less what only generation reads.
+# The config.json of Phi-3-mini-4k-instruct without the keys that only generation reads.
 PHI3_MINI: dict[str, Any] = {
     "architectures": ["Phi3ForCausalLM"],
     "model_type": "phi3",
@@ -33,8 +33,8 @@ PHI3_MINI: dict[str, Any] = {
     "eos_token_id": 2,
     "pad_token_id": 2,
 }
-# The tiny models: small enough for Triton's interpreter, and each its family's architecture. Every
-# second head of keys and values is shared, where the family does that.
+# The tiny models have their family's architecture and are small enough for Triton's interpreter. In
+# families with grouped-query attention two heads of queries share one of keys and values.
 _TINY: dict[str, Any] = {
     "vocab_size": 512,
     "hidden_size": 64,
@@ -56,8 +56,8 @@ _TINY_LLAMA: dict[str, Any] = _TINY | {
     "eos_token_id": 2,
     "pad_token_id": 2,
 }
-MODELS: dict[str, dict[str, Any]] = {
-    "phi3-mini": PHI3_MINI,
+# Models for trying the code out. They are too small to say anything about the kernels.
+TINY_MODELS: dict[str, dict[str, Any]] = {
     "phi3-tiny": PHI3_MINI
     | _TINY
     | {"num_key_value_heads": 4, "original_max_position_embeddings": 512},
@@ -79,4 +79,5 @@ MODELS: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True,
     },
 }
+MODELS: dict[str, dict[str, Any]] = {"phi3-mini": PHI3_MINI} | TINY_MODELS
 DATASETS = ("instructions", "long-instructions", "prompt-completion", "chat")

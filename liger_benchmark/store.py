@@ -90,7 +90,7 @@ def clear_failure(root: Path, arguments: TrainingArguments) -> None:
 def experiment_folder(root: Path, grid: list[TrainingArguments]) -> Path:
     """The folder of a grid's report under `root`; equal grids have the same."""
     key = _digest([dataclasses.asdict(arguments) for arguments in grid])
-    return root / "results" / f"{grid[0].slug.split('-bs-')[0]}-{key}"
+    return root / "results" / f"{grid[0].model_slug}-{key}"
 
 
 def finished(folder: Path) -> Run | None:

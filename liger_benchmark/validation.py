@@ -1,4 +1,4 @@
-"""Dataclass fields that check their values, and say in one line what is wrong with them."""
+"""Checks of dataclass fields, with error messages of one line."""
 
 from __future__ import annotations
 
@@ -15,22 +15,37 @@ from typing import Any
 Check = Callable[[Any], "str | None"]
 
 
+# Characters of a value or of another library's error that a message shows.
+SHOWN = 120
+
+
 class InvalidInput(ValueError):
-    """An input that cannot be run. Its message is one line: the key, the value, what to do."""
+    """An input that cannot be run. Its message is one line: the key, the value, what to do.
+
+    Attributes:
+        problem: the message without the section in front of its key.
+        section: the part of the inputs file that holds the key, such as `training_args`; empty if
+            the message does not begin with one.
+    """
+
+    def __init__(self, problem: str, section: str = "") -> None:
+        super().__init__(f"{section}.{problem}" if section else problem)
+        self.problem = problem
+        self.section = section
 
 
 def positive(value: float) -> str | None:
-    """More than nothing."""
+    """Check that a value is greater than 0."""
     return None if value > 0 else "must be greater than 0"
 
 
 def at_least(minimum: float) -> Check:
-    """`minimum` or more."""
+    """A check that a value is `minimum` or more."""
     return lambda value: None if value >= minimum else f"must be {minimum} or more"
 
 
 def one_of(choices: tuple[str, ...]) -> Check:
-    """One of a few names; a near miss is told the nearest."""
+    """A check that a value is one of `choices`. Its message suggests the nearest of them."""
 
     def check(value: str) -> str | None:
         if value in choices:
@@ -41,22 +56,25 @@ def one_of(choices: tuple[str, ...]) -> Check:
 
 
 def fraction(value: float) -> str | None:
-    """A share: from 0 up to, and not including, 1."""
+    """Check that a value is 0 or more and less than 1."""
     return None if 0 <= value < 1 else "must be 0 or more and less than 1"
 
 
 def plain_name(value: str) -> str | None:
-    """A name that fits on a line."""
+    """Check that a value is printable, on one line and at most 300 characters long."""
     return None if value.isprintable() and len(value) <= 300 else "must be one line of text"
 
 
 def setting(default: Any, check: Check | None = None) -> Any:
     """A dataclass field with its default and the check that its values have to pass.
 
-    The default comes from a factory: for each plain one flytekit's schema builder makes a class,
-    again in every task that takes these arguments, which took half of the workflow's import time.
-    A tuple stands for a list, of which every instance gets its own.
+    Args:
+        default: the default value. A tuple stands for a list, and each instance gets its own list.
+        check: returns what is wrong with a value, None if nothing is. For a list field it is given
+            each element.
     """
+    # A factory for each default: flytekit's schema builder makes a class for a plain default, again
+    # in every task that takes these arguments. That took half of the workflow's import time.
     return dataclasses.field(
         default_factory=lambda: list(default) if isinstance(default, tuple) else default,
         metadata={"check": check},
@@ -64,10 +82,10 @@ def setting(default: Any, check: Check | None = None) -> Any:
 
 
 def read_fields(cls: type, where: str, mapping: Any) -> dict[str, Any]:
-    """The mapping `where` of a file as values for the dataclass `cls`.
+    """Read the mapping under the key `where` of a file as values for the dataclass `cls`.
 
     Raises:
-        InvalidInput: if it is no mapping, or names a field that `cls` has not.
+        InvalidInput: if it is not a mapping, or has a key that is not a field of `cls`.
     """
     if not isinstance(mapping, Mapping):
         raise InvalidInput(f"{where}: {show(mapping)} is not a mapping; indent its keys below it")
@@ -82,10 +100,10 @@ def read_fields(cls: type, where: str, mapping: Any) -> dict[str, Any]:
 
 
 def known_keys(cls: type, where: str, mapping: Mapping[Any, Any]) -> dict[str, Any]:
-    """The mapping, if all its keys are fields of the dataclass `cls`.
+    """A copy of the mapping, whose keys all have to be fields of the dataclass `cls`.
 
     Raises:
-        InvalidInput: naming the first key that is not, and the nearest that is.
+        InvalidInput: naming the first key that is not a field, and the nearest field.
     """
     known = [f.name for f in dataclasses.fields(cls)]
     for key, value in mapping.items():
@@ -99,7 +117,10 @@ def known_keys(cls: type, where: str, mapping: Mapping[Any, Any]) -> dict[str, A
 
 
 def _number(value: Any, types: tuple[type, ...]) -> Any:
-    """YAML 1.1, which PyYAML speaks, takes `6e-4` and `6.0e4` for text. They are numbers."""
+    """The value as a float if it is a number with an exponent and the field takes floats.
+
+    PyYAML reads YAML 1.1, in which `6e-4` and `6.0e4` are text.
+    """
     if float in types and isinstance(value, str) and _EXPONENT.fullmatch(value):
         return float(value)
     return value
@@ -112,52 +133,60 @@ def check_field(cls: type, where: str, name: str, value: Any) -> None:
     """Check a value's type and range against the field `name` of the dataclass `cls`.
 
     Raises:
-        InvalidInput: naming `where`, the field, the value and what it should be.
+        InvalidInput: naming `where` as the section, the field, the value and what it should be.
     """
-    key = f"{where}.{name}" if where else name
     hint = _hints(cls)[name]
     check = next(f for f in dataclasses.fields(cls) if f.name == name).metadata.get("check")
     if typing.get_origin(hint) is list:
-        if not isinstance(value, list):
-            raise InvalidInput(f"{key}: {show(value)} is not a list; write [{show(value)}]")
-        for item in value:
-            _check_value(key, item, _element_types(hint), check)
-        refuse_repeated(key, value)
-        return
-    _check_value(key, value, _alternatives(hint), check)
+        problem = _list_problem(value, _element_types(hint), check)
+    else:
+        problem = _value_problem(value, _alternatives(hint), check)
+    if problem:
+        raise InvalidInput(f"{name}: {problem}", where)
 
 
 def refuse_repeated(key: str, values: list[Any]) -> None:
     """Refuse a list that holds a value twice.
 
     Raises:
-        InvalidInput: naming the value.
+        InvalidInput: naming `key` and the value.
     """
+    problem = _repetition_problem(values)
+    if problem:
+        raise InvalidInput(f"{key}: {problem}")
+
+
+def _list_problem(value: Any, types: tuple[type, ...], check: Check | None) -> str | None:
+    if not isinstance(value, list):
+        return f"{show(value)} is not a list; write [{show(value)}]"
+    problems = (_value_problem(element, types, check) for element in value)
+    return next(filter(None, problems), None) or _repetition_problem(value)
+
+
+def _repetition_problem(values: list[Any]) -> str | None:
     for i, value in enumerate(values):
         if value in values[:i]:
-            raise InvalidInput(f"{key}: {show(value)} is listed twice; list each value once")
+            return f"{show(value)} is listed twice; list each value once"
+    return None
 
 
-def _check_value(key: str, value: Any, types: tuple[type, ...], check: Check | None) -> None:
+def _value_problem(value: Any, types: tuple[type, ...], check: Check | None) -> str | None:
     names = " or ".join(_TYPE_NAMES[t] for t in types)
     if value is None:
-        if type(None) in types:
-            return
-        raise InvalidInput(f"{key}: null is not {names}")
+        return None if type(None) in types else f"null is not {names}"
     accepted = (*types, int) if float in types else types
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in types):
-        raise InvalidInput(f"{key}: {show(value)} is not {names}{_cure(value, types)}")
+        return f"{show(value)} is not {names}{_suggestion(value, types)}"
     if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidInput(f"{key}: {show(value)} is not a finite number")
+        return f"{show(value)} is not a finite number"
     if isinstance(value, int) and abs(value) >= 2**31:
-        raise InvalidInput(f"{key}: {show(value)} is too large; it must be below {2**31}")
+        return f"{show(value)} is too large; it must be below {2**31}"
     problem = check(value) if check else None
-    if problem:
-        raise InvalidInput(f"{key}: {show(value)} {problem}")
+    return f"{show(value)} {problem}" if problem else None
 
 
-def _cure(value: Any, types: tuple[type, ...]) -> str:
-    """What to write instead, for the slips that YAML invites."""
+def _suggestion(value: Any, types: tuple[type, ...]) -> str:
+    """What to write instead, for mistakes that YAML's syntax makes likely; else empty."""
     if isinstance(value, bool) and str in types:
         return '; YAML reads a bare yes or no so: put the word in quotes, as in "no"'
     if isinstance(value, str) and str not in types:
@@ -193,25 +222,22 @@ def _element_types(hint: Any) -> tuple[type, ...]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The nearest known word as the end of an error message; empty if none is near."""
-    # The blog's own file says `dataset`, which is too short for a mere likeness to be found.
+    """The end of an error message that suggests the nearest known word; empty if none is near."""
+    # The blog's own file says `dataset`, which is too short for `dataset_name` to count as near.
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6) or [
         k for k in known if word and k.startswith(word)
     ]
     return f"; did you mean {near[0]}?" if near else ""
 
 
-SHOWN = 120
-
-
 def one_line(text: object, limit: int | None = SHOWN) -> str:
-    """The text without line breaks, cut to `limit` characters; None leaves its length."""
+    """The text on one line, its white space collapsed, cut to `limit` characters unless None."""
     line = " ".join(str(text).split())
     return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
 
 
 def show(value: Any) -> str:
-    """A value as a message shows it: as JSON would write it, on one line."""
+    """A value as a message shows it: as JSON on one line, cut to `SHOWN` characters."""
     text = ""
     try:
         # Piece by piece: through YAML's aliases a value can be of any size.

@@ -9,14 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liger_benchmark.arguments import (
-    LR_SCHEDULERS,
-    OPTIMIZERS,
-    InvalidInput,
-    TrainingArguments,
-)
-from liger_benchmark.experiment.grid import MAX_GRID, ExperimentArguments, expand_grid
+from liger_benchmark.arguments import LR_SCHEDULERS, OPTIMIZERS, TrainingArguments
+from liger_benchmark.experiment.axes import MAX_GRID, ExperimentArguments
+from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.experiment.inputs_file import read_inputs_file
+from liger_benchmark.store import experiment_folder
+from liger_benchmark.validation import InvalidInput, one_line
 
 PROJECT = Path(__file__).parent.parent
 
@@ -49,7 +47,9 @@ def test_the_projects_own_files_are_accepted(name: str) -> None:
     read_inputs_file(PROJECT / f"{name}.yaml")
 
 
-def test_random_weights_file_is_the_blogs_less_downloads_and_wandb_plus_its_memory() -> None:
+def test_the_random_weights_file_differs_from_the_blogs_in_sources_tracker_and_memory_limit() -> (
+    None
+):
     blog = read_inputs_file(PROJECT / "phi3_inputs.yaml")
     ours = read_inputs_file(PROJECT / "examples" / "phi3_random_weights.yaml")
     assert (blog.experiment_args, blog.n_runs) == (ours.experiment_args, ours.n_runs)
@@ -278,7 +278,7 @@ def test_the_grid_refuses_fewer_than_one_repeat() -> None:
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "a/b/c", "evil\\name", "name with spaces", "ünï/cödé", "x" * 300]
 )
-def test_a_conditions_folder_name_leads_nowhere_else(name: str) -> None:
+def test_a_conditions_folder_name_cannot_lead_to_another_folder(name: str) -> None:
     slug = TrainingArguments(model_name=name).slug
     assert "/" not in slug and "\\" not in slug and ".." not in slug
     assert slug.isascii() and not slug.startswith(".") and len(slug) < 200
@@ -292,9 +292,38 @@ def test_optimizers_and_schedulers_are_names_that_transformers_knows() -> None:
     assert set(LR_SCHEDULERS) <= {s.value for s in SchedulerType}
 
 
-def test_a_condition_reads() -> None:
+def test_a_condition_has_a_readable_name_and_a_slug() -> None:
     arguments = TrainingArguments(
         model_name="builtin:phi3-mini", use_liger=True, per_device_train_batch_size=40, run=2
     )
     assert arguments.condition == "phi3-mini bs=40 liger run=2"
     assert arguments.slug == "phi3-mini-bs-40-liger-run-2"
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("microsoft/Phi-3-mini-4k-instruct", "phi-3-mini-4k-instruct"),
+        ("builtin:phi3-mini", "phi3-mini"),
+        ("my/model-bs-8-tuned", "model-bs-8-tuned"),
+        ("日本/語", "model"),
+    ],
+)
+def test_a_models_slug_is_its_short_name_as_a_part_of_a_folder_name(name: str, slug: str) -> None:
+    arguments = TrainingArguments(model_name=name)
+    assert arguments.model_slug == slug
+    assert experiment_folder(Path("root"), [arguments]).name.startswith(f"{slug}-")
+
+
+def test_an_input_error_knows_its_section_and_its_problem() -> None:
+    for settings in ({"max_steps": 0}, {"n_warmup_steps": 40}, {"optim": 3}):
+        with pytest.raises(InvalidInput) as error:
+            TrainingArguments.from_mapping(settings)
+        assert error.value.section == "training_args"
+        assert str(error.value) == f"training_args.{error.value.problem}"
+
+
+def test_text_on_one_line_is_cut_unless_it_has_no_limit() -> None:
+    assert one_line(" a\n\tb ") == "a b"
+    assert one_line("x" * 300, limit=200) == "x" * 199 + "…"
+    assert one_line("x" * 300, limit=None) == "x" * 300

@@ -1,21 +1,21 @@
-"""The arms of a grid that was run: their order, the baseline, what two of them have in common.
+"""The arms of a grid that was run: their order, the baseline, and which settings they share.
 
-An arm is all runs of one name. Its runs have the same settings but for batch size and repeat, which
-`merging` sees to.
+An arm is all runs of one name. They have the same settings except for batch size and repeat, which
+`result_folders` checks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from liger_benchmark.arguments import BATCH_SIZE, VANILLA, TrainingArguments
-from liger_benchmark.experiment.grid import AXES
+from liger_benchmark.experiment.axes import AXES
 from liger_benchmark.run import Run
 from liger_benchmark.validation import did_you_mean, show
 
 # Settings that change how a step is computed, or what is done beside the steps, but not what a step
-# computes: arms that differ in these alone must have the same losses, but for rounding.
+# computes. Arms that differ only in these must have the same losses up to rounding.
 SAME_MATHS = frozenset(
     {
         *("use_liger", "liger_kernels", "torch_compile", "loss_type", "attn_implementation"),
@@ -24,15 +24,20 @@ SAME_MATHS = frozenset(
         "include_num_input_tokens_seen",
     }
 )
-# What decides, with the batch size, which rows a run is given; and with which weights it starts.
+# The settings that, together with the batch size, determine the rows a run is trained on.
 DECIDES_ROWS = (
-    *("seed", "max_seq_length", "gradient_accumulation_steps", "max_steps", "dataset_format"),
+    "seed",
+    "max_seq_length",
+    "gradient_accumulation_steps",
+    "max_steps",
+    "dataset_format",
 )
+# The settings that determine the weights a run starts from.
 DECIDES_WEIGHTS = ("seed", "bf16")
 
 
 class UnknownBaseline(ValueError):
-    """A baseline that is no arm of the grid. Its message is one line and lists the arms."""
+    """The baseline asked for is no arm of the grid. The message is one line and lists the arms."""
 
 
 def arms_in(runs: Iterable[Run]) -> list[str]:
@@ -40,17 +45,27 @@ def arms_in(runs: Iterable[Run]) -> list[str]:
     return list(dict.fromkeys(run.training_args.arm for run in runs))
 
 
-def choose_baseline(arms: Sequence[str], wanted: str | None = None) -> str:
-    """The arm that the others are compared with: the one wanted, else the first of the plainest.
+def arguments_by_arm(runs: Iterable[Run]) -> dict[str, TrainingArguments]:
+    """Each arm's name with the training arguments of its first run, in order of appearance."""
+    arguments: dict[str, TrainingArguments] = {}
+    for run in runs:
+        arguments.setdefault(run.training_args.arm, run.training_args)
+    return arguments
 
-    That is vanilla; or, where axes without their default leave no arm of that name, the first
-    without Liger; or the first.
+
+def choose_baseline(arms: Mapping[str, TrainingArguments], wanted: str | None = None) -> str:
+    """The name of the arm that the others are compared with.
+
+    Args:
+        arms: see `arguments_by_arm`.
+        wanted: the name asked for. Without one it is vanilla if that is an arm, else the first arm
+            without Liger, else the first arm.
 
     Raises:
-        UnknownBaseline: if no arm has the name that is wanted.
+        UnknownBaseline: if no arm has the name asked for.
     """
     if wanted is None:
-        without_liger = [arm for arm in arms if arm.split(" + ")[0] == VANILLA]
+        without_liger = [arm for arm, arguments in arms.items() if not arguments.use_liger]
         return VANILLA if VANILLA in arms else [*without_liger, *arms][0]
     if wanted not in arms:
         raise UnknownBaseline(
@@ -61,12 +76,12 @@ def choose_baseline(arms: Sequence[str], wanted: str | None = None) -> str:
 
 
 def baseline_first(arms: Iterable[str], baseline: str) -> list[str]:
-    """The arms in the order in which the report shows them: the grid's, the baseline in front."""
+    """The arms in the report's order: the baseline, then the others in the order given."""
     return sorted(dict.fromkeys(arms), key=lambda arm: arm != baseline)
 
 
 def display_order(arms: Sequence[str]) -> Callable[[Run], tuple[int, int, int]]:
-    """The key that lists runs for a reader: repeats outermost, `arms` in this order innermost."""
+    """A sort key for lists of runs: by repeat, then batch size, then the order of `arms`."""
 
     def key(run: Run) -> tuple[int, int, int]:
         args = run.training_args
@@ -76,24 +91,24 @@ def display_order(arms: Sequence[str]) -> Callable[[Run], tuple[int, int, int]]:
 
 
 def value_on(axis: str, args: TrainingArguments) -> Any:
-    """A run's value on an axis as `comparable`; kernels are None where Liger is off."""
+    """A run's value on an axis, see `comparable`; for `liger_kernels` None where Liger is off."""
     if axis == "liger_kernels" and not args.use_liger:
         return None
     return comparable(getattr(args, axis))
 
 
 def comparable(value: Any) -> Any:
-    """An axis' value in a form that can be a key; a list's order (of kernels) means nothing."""
+    """An axis' value in hashable form; lists (of kernels) are sorted, since order has no effect."""
     return tuple(sorted(value)) if isinstance(value, list) else value
 
 
 def settings_of(args: TrainingArguments) -> dict[str, Any]:
-    """What makes the run's arm: its value on every axis but the batch size."""
+    """The settings that define the run's arm: its value on every axis but the batch size."""
     return {axis: value_on(axis, args) for axis in AXES if axis != BATCH_SIZE}
 
 
 def axes_of(runs: Sequence[Run]) -> list[str]:
-    """The axes of the grid of `runs`, without the batch size: what varies, and `use_liger`."""
+    """The axes on which `runs` have several values, and `use_liger`; without the batch size."""
     varied: dict[str, set[Any]] = {axis: set() for axis in AXES if axis != BATCH_SIZE}
     for run in runs:
         for axis, value in settings_of(run.training_args).items():
@@ -103,15 +118,19 @@ def axes_of(runs: Sequence[Run]) -> list[str]:
 
 
 def same_maths(one: TrainingArguments, other: TrainingArguments) -> bool:
-    """Whether two arms compute the same from the same rows and weights, so that losses compare."""
+    """Whether two arms compute the same steps from the same rows and weights.
+
+    Their losses are comparable only then.
+    """
     a, b = settings_of(one), settings_of(other)
     return all(a[axis] == b[axis] for axis in a if axis not in SAME_MATHS)
 
 
 def natural_order(args: TrainingArguments) -> tuple[Any, ...]:
-    """The key that orders arms where the grid's own order is not recorded.
+    """A sort key for arms where the grid's order is not recorded.
 
-    Liger before vanilla as in the blog's file; on every other axis the default first.
+    Liger comes before vanilla, as in the blog's file. On every other axis the default comes first,
+    then the other values in ascending order.
     """
     default = settings_of(TrainingArguments(use_liger=True))
     return tuple(
@@ -120,6 +139,7 @@ def natural_order(args: TrainingArguments) -> tuple[Any, ...]:
 
 
 def _sortable(value: Any) -> tuple[int, Any]:
+    """A sort key for values of mixed types: None, then numbers, then texts and tuples."""
     if value is None:
         return (0, 0)
     return (1, value) if isinstance(value, int | float) else (2, value)

@@ -1,15 +1,16 @@
-"""What a critical reader would ask about a grid, asked here first."""
+"""Caveats: doubts about a grid that its records raise, such as unequal starting weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-import pandas as pd
-
-from liger_benchmark.analysis.arms import DECIDES_ROWS, DECIDES_WEIGHTS, arms_in
-from liger_benchmark.analysis.hardware import Hardware
+from liger_benchmark.analysis.arms import DECIDES_ROWS, DECIDES_WEIGHTS
+from liger_benchmark.analysis.hardware import Trial
+from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
-from liger_benchmark.run import COMPLETED, Run
+from liger_benchmark.run import Run
 from liger_benchmark.wording import (
     batch_sizes,
     enumerate_words,
@@ -18,62 +19,72 @@ from liger_benchmark.wording import (
     small_fraction,
 )
 
-# Of the memory limit. The allocator asks for memory in blocks of 2 to some 20 MB.
-NEARLY_ALL = 0.999
+CaveatKind = Literal[
+    "trial",
+    "activation",
+    "start",
+    "losses",
+    "outcomes",
+    "memory_limit",
+    "shared_gpu",
+    "drivers",
+]
 
 
-def find_warnings(
-    runs: Sequence[Run],
-    arms: Sequence[str],
-    cells: pd.DataFrame,
-    comparison: pd.DataFrame,
-    hardware: Hardware,
-) -> list[str]:
-    """Every doubt that the records raise, a plain sentence each, the gravest first.
+@dataclass(frozen=True)
+class Caveat:
+    """A doubt about a grid.
 
-    `arms` are named in this order, the baseline first.
+    Attributes:
+        kind: what it is about; "trial" where the timings say nothing about the kernels.
+        text: the doubt in plain words, a sentence or two.
     """
-    return [
-        *_about_hardware(runs, hardware),
-        *_about_activation(runs, arms),
-        *_about_equal_start(runs),
-        *_about_losses(comparison, arms),
-        *_about_cells(cells),
-        *_about_tight_memory(runs, arms),
-        *_about_neighbours(runs),
-        *_about_drivers(runs),
-    ]
+
+    kind: CaveatKind
+    text: str
 
 
-def active_parts(run: Run) -> int | None:
-    """How many parts of the live model ran Liger's code; None if that was not recorded."""
-    liger = run.record.get("liger")
-    return None if not liger else sum(int(n) for part, n in liger.items() if part != "parts")
+def find_caveats(grid: MeasuredGrid) -> list[Caveat]:
+    """Every doubt that the records raise, the gravest first."""
+    finders: tuple[tuple[CaveatKind, Callable[[MeasuredGrid], Iterator[str]]], ...] = (
+        ("trial", _about_hardware),
+        ("activation", _about_activation),
+        ("start", _about_equal_start),
+        ("losses", _about_losses),
+        ("outcomes", _about_outcomes),
+        ("memory_limit", _about_tight_memory),
+        ("shared_gpu", _about_other_processes),
+        ("drivers", _about_drivers),
+    )
+    return [Caveat(kind, text) for kind, find in finders for text in find(grid)]
 
 
-def _about_hardware(runs: Sequence[Run], hardware: Hardware) -> Iterator[str]:
-    interpreted = any(run.record.get("environment", {}).get("triton_interpreter") for run in runs)
-    if interpreted and any(run.training_args.use_liger for run in runs):
+def _about_hardware(grid: MeasuredGrid) -> Iterator[str]:
+    interpreted = any(
+        run.record.get("environment", {}).get("triton_interpreter") for run in grid.runs
+    )
+    trial = grid.hardware.trial
+    if interpreted and any(run.training_args.use_liger for run in grid.runs):
         yield (
             "Liger's kernels ran in Triton's interpreter on a CPU: timings and memory mean "
             "nothing. What such a run can show is whether the arms' losses agree."
         )
-    elif hardware.trial == "on a CPU":
+    elif trial is Trial.ON_CPU:
         yield "Run on a CPU: timings and memory mean nothing about the kernels."
-    elif hardware.trial == "with a smoke model":
+    elif trial is Trial.SMOKE_MODEL:
         yield "A smoke model, too small to say anything about the kernels."
-    elif not hardware.timings_count:
+    elif trial is Trial.UNRECORDED_DEVICE:
         yield "No run recorded the device it ran on: the grid says nothing about the kernels."
 
 
-def _about_activation(runs: Sequence[Run], arms: Sequence[str]) -> Iterator[str]:
-    for arm in arms:
+def _about_activation(grid: MeasuredGrid) -> Iterator[str]:
+    for arm in grid.arms:
         wrong = [
             run
-            for run in runs
+            for run in grid.runs
             if run.training_args.arm == arm
-            and active_parts(run) is not None
-            and bool(active_parts(run)) != run.training_args.use_liger
+            and (active := _active_parts(run)) is not None
+            and bool(active) != run.training_args.use_liger
         ]
         if wrong:
             expected = wrong[0].training_args.use_liger
@@ -84,12 +95,18 @@ def _about_activation(runs: Sequence[Run], arms: Sequence[str]) -> Iterator[str]
             )
 
 
-def _about_equal_start(runs: Sequence[Run]) -> Iterator[str]:
+def _active_parts(run: Run) -> int | None:
+    """The number of parts of the live model that ran Liger's code; None if not recorded."""
+    liger = run.record.get("liger")
+    return None if not liger else sum(int(n) for part, n in liger.items() if part != "parts")
+
+
+def _about_equal_start(grid: MeasuredGrid) -> Iterator[str]:
     for part, decided_by, words in (
         ("weights", DECIDES_WEIGHTS, "did not start from the same weights"),
         ("dataset", DECIDES_ROWS, "did not see the same rows"),
     ):
-        sizes = _sizes_where_checksums_differ(runs, part, decided_by)
+        sizes = _sizes_where_checksums_differ(grid.runs, part, decided_by)
         if sizes:
             yield f"The arms {words} at {batch_sizes(sizes)}: their checksums differ."
 
@@ -97,9 +114,9 @@ def _about_equal_start(runs: Sequence[Run]) -> Iterator[str]:
 def _sizes_where_checksums_differ(
     runs: Sequence[Run], part: str, decided_by: Sequence[str]
 ) -> list[int]:
-    """The batch sizes at which arms of one repeat recorded different checksums unexpectedly.
+    """The batch sizes at which arms recorded different checksums of `part` in the same repeat.
 
-    Only runs with the same value of all that decides about `part` have to agree.
+    Only runs that have the same values of the settings `decided_by` are compared.
     """
     found: dict[tuple[int, ...], set[str]] = {}
     for run in runs:
@@ -112,14 +129,14 @@ def _sizes_where_checksums_differ(
     return sorted({size for (size, *_), checksums in found.items() if len(checksums) > 1})
 
 
-def _about_losses(comparison: pd.DataFrame, arms: Sequence[str]) -> Iterator[str]:
-    above = comparison[comparison["loss_above_bound"].astype(bool)]
+def _about_losses(grid: MeasuredGrid) -> Iterator[str]:
+    above = grid.comparison[grid.comparison["loss_above_bound"].astype(bool)]
     if above.empty:
         return
     whose = "The arms' losses differ"
-    if set(arms) != {VANILLA, LIGER}:
+    if set(grid.arms) != {VANILLA, LIGER}:
         others = enumerate_words(dict.fromkeys(above["arm"]))
-        whose = f"The losses of {others} differ from those of {arms[0]}"
+        whose = f"The losses of {others} differ from those of {grid.baseline}"
     yield (
         f"{whose} by up to {small_fraction(above['loss_difference'].max())} "
         f"at {batch_sizes(dict.fromkeys(above[BATCH_SIZE]))}, "
@@ -127,8 +144,8 @@ def _about_losses(comparison: pd.DataFrame, arms: Sequence[str]) -> Iterator[str
     )
 
 
-def _about_cells(cells: pd.DataFrame) -> Iterator[str]:
-    for _, cell in cells.iterrows():
+def _about_outcomes(grid: MeasuredGrid) -> Iterator[str]:
+    for _, cell in grid.cells.iterrows():
         where = f"{cell['arm']} at batch size {cell[BATCH_SIZE]}"
         if cell["n_failed"]:
             yield f"{cell['n_failed']} of {plural(cell['n_runs'], 'run')} of {where} failed."
@@ -139,28 +156,11 @@ def _about_cells(cells: pd.DataFrame) -> Iterator[str]:
             )
 
 
-def sizes_that_barely_fit(runs: Sequence[Run]) -> dict[str, list[int]]:
-    """For each arm the batch sizes at which a run reserved all the memory it was allowed.
-
-    Its peak is the limit's and not the need's: the allocator could not keep in stock what it would.
-    """
-    tight: dict[str, set[int]] = {}
-    for run in runs:
-        args = run.training_args
-        if run.outcome != COMPLETED or args.gpu_memory_limit_gib is None or run.history.empty:
-            continue
-        reserved_gib = run.history["step_peak_memory_reserved_MB"].max() / 1024
-        if reserved_gib >= NEARLY_ALL * args.gpu_memory_limit_gib:
-            tight.setdefault(args.arm, set()).add(args.per_device_train_batch_size)
-    return {arm: sorted(tight[arm]) for arm in arms_in(runs) if arm in tight}
-
-
-def _about_tight_memory(runs: Sequence[Run], arms: Sequence[str]) -> Iterator[str]:
-    tight = sizes_that_barely_fit(runs)
-    of_sizes: dict[tuple[int, ...], list[str]] = {}
-    for arm in (arm for arm in arms if arm in tight):
-        of_sizes.setdefault(tuple(tight[arm]), []).append(arm)
-    for sizes, names in of_sizes.items():
+def _about_tight_memory(grid: MeasuredGrid) -> Iterator[str]:
+    arms_of_sizes: dict[tuple[int, ...], list[str]] = {}
+    for arm in (arm for arm in grid.arms if arm in grid.tight):
+        arms_of_sizes.setdefault(tuple(grid.tight[arm]), []).append(arm)
+    for sizes, names in arms_of_sizes.items():
         who = f"The {names[0]} arm barely fits at {batch_sizes(sizes)}: it reserved all the "
         if len(names) > 1:
             who = (
@@ -173,22 +173,22 @@ def _about_tight_memory(runs: Sequence[Run], arms: Sequence[str]) -> Iterator[st
         )
 
 
-def _about_neighbours(runs: Sequence[Run]) -> Iterator[str]:
-    shared, names = 0, set()
-    for run in runs:
+def _about_other_processes(grid: MeasuredGrid) -> Iterator[str]:
+    n_shared, names = 0, set()
+    for run in grid.runs:
         gpu = run.record.get("environment", {}).get("gpu") or {}
         others = gpu.get("other_processes") or []
-        shared += bool(others)
+        n_shared += bool(others)
         names |= {str(process.get("name") or "unnamed") for process in others}
-    if shared:
+    if n_shared:
         yield (
-            f"Other processes were on the GPU in {plural(shared, 'run')}: "
+            f"Other processes were on the GPU in {plural(n_shared, 'run')}: "
             f"{enumerate_words(sorted(names))}. Timings may have suffered."
         )
 
 
-def _about_drivers(runs: Sequence[Run]) -> Iterator[str]:
-    gpus = [run.record.get("environment", {}).get("gpu") or {} for run in runs]
+def _about_drivers(grid: MeasuredGrid) -> Iterator[str]:
+    gpus = [run.record.get("environment", {}).get("gpu") or {} for run in grid.runs]
     for key, words in (("driver", "driver versions"), ("power_limit_W", "power limits in W")):
         values = sorted({str(gpu[key]) for gpu in gpus if known(gpu.get(key))})
         if len(values) > 1:

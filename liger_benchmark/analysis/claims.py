@@ -24,10 +24,13 @@ repeat never gives a verdict: *not enough repeats*.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import pandas as pd
 
+from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
 from liger_benchmark.wording import (
     all_the_same,
@@ -50,64 +53,113 @@ PUBLISHED_SPEEDUP = (20.0, 30.0)
 PUBLISHED_MEMORY_SAVING = (6.0, 13.0)
 
 
+ClaimKind = Literal["throughput", "memory", "out_of_memory"]
+
+
 @dataclass(frozen=True)
 class Claim:
     """A published claim and what was measured.
 
     Attributes:
-        name: what the claim is about.
+        kind: which claim it is, for code.
+        name: what the claim is about, for people.
         published: the claim, with its numbers.
         measured: what was measured, with its numbers, or why nothing was.
         judgement: "reproduced", "exceeded", "not reproduced" or "not tested".
-        lacks_repeats: not tested only because every condition ran once.
+        not_tested_because: why the grid as a whole cannot test any claim; empty if it can.
+        lacks_repeats: whether it was not tested only because every condition ran once.
         judged_at: the batch sizes it was judged at.
         fails_at: those of them at which it does not hold.
     """
 
+    kind: ClaimKind
     name: str
     published: str
     measured: str
     judgement: str
+    not_tested_because: str = ""
     lacks_repeats: bool = False
     judged_at: tuple[int, ...] = ()
     fails_at: tuple[int, ...] = ()
 
 
-def judge_claims(cells: pd.DataFrame, comparison: pd.DataFrame, trial: str) -> list[Claim]:
-    """Judge the three published claims by the rules above.
+@dataclass(frozen=True)
+class _Published:
+    """A claim of the blog, before it is judged; see `Claim`."""
 
-    Args:
-        comparison: Liger against vanilla, see `Analysis.published`.
-        trial: `Hardware.trial`.
+    kind: ClaimKind
+    name: str
+    text: str
+
+    def judged(self, measured: str, judgement: str, **details: Any) -> Claim:
+        """The claim with what was measured and how it is judged; `details` are `Claim`'s."""
+        return Claim(self.kind, self.name, self.text, measured, judgement, **details)
+
+
+@dataclass(frozen=True)
+class _PublishedRange(_Published):
+    """A claim with a range.
+
+    Attributes:
+        column: the gain's column in the comparison, without `_percent`, `_low` or `_high`.
+        bounds: the range's ends in percent.
     """
-    speed = ("Throughput", f"+{percent_range(*PUBLISHED_SPEEDUP, 0)}", "speedup")
-    memory = (
-        "Peak reserved memory",
-        f"{percent_range(*PUBLISHED_MEMORY_SAVING, 0)} less",
-        "memory_saving",
-    )
-    limit = ("Out of memory", "Liger trains where vanilla runs out of memory")
-    missing = [arm for arm in (VANILLA, LIGER) if arm not in set(cells["arm"])]
+
+    column: str
+    bounds: tuple[float, float]
+
+
+_THROUGHPUT = _PublishedRange(
+    "throughput",
+    "Throughput",
+    f"+{percent_range(*PUBLISHED_SPEEDUP, 0)}",
+    "speedup",
+    PUBLISHED_SPEEDUP,
+)
+_MEMORY = _PublishedRange(
+    "memory",
+    "Peak reserved memory",
+    f"{percent_range(*PUBLISHED_MEMORY_SAVING, 0)} less",
+    "memory_saving",
+    PUBLISHED_MEMORY_SAVING,
+)
+_OUT_OF_MEMORY = _Published(
+    "out_of_memory", "Out of memory", "Liger trains where vanilla runs out of memory"
+)
+
+
+def judge_claims(grid: MeasuredGrid) -> list[Claim]:
+    """Judge the three published claims by the rules in this module's docstring."""
+    missing = [arm for arm in (VANILLA, LIGER) if arm not in grid.arms]
     reason = ""
-    if trial:
-        reason = f"nothing: a trial {trial} says nothing about the kernels"
+    if grid.hardware.trial:
+        reason = f"a trial {grid.hardware.trial} says nothing about the kernels"
     elif missing:
-        reason = f"nothing: this grid has no arm called {' and none called '.join(missing)}"
+        reason = f"this grid has no arm called {' and none called '.join(missing)}"
     if reason:
         return [
-            Claim(name, published, reason, NOT_TESTED)
-            for name, published in (speed[:2], memory[:2], limit)
+            claim.judged(f"nothing: {reason}", NOT_TESTED, not_tested_because=reason)
+            for claim in (_THROUGHPUT, _MEMORY, _OUT_OF_MEMORY)
         ]
     return [
-        _judge_range(*speed, PUBLISHED_SPEEDUP, comparison),
-        _judge_range(*memory, PUBLISHED_MEMORY_SAVING, comparison),
-        _judge_out_of_memory(*limit, cells),
+        _judge_range(_THROUGHPUT, grid.published),
+        _judge_range(_MEMORY, grid.published),
+        _judge_out_of_memory(_OUT_OF_MEMORY, grid.cells),
     ]
 
 
-def overall_verdict(claims: list[Claim]) -> str:
-    """One word for the grid, by the rule in this module's docstring."""
-    ranges = {claim.judgement for claim in claims[:2]}
+def claim_of(claims: Sequence[Claim], kind: ClaimKind) -> Claim:
+    """The claim of a kind.
+
+    Raises:
+        StopIteration: if there is none.
+    """
+    return next(claim for claim in claims if claim.kind == kind)
+
+
+def overall_verdict(claims: Sequence[Claim]) -> str:
+    """The verdict on the grid, by the rule in this module's docstring."""
+    ranges = {claim_of(claims, "throughput").judgement, claim_of(claims, "memory").judgement}
     if ranges == {NOT_TESTED}:
         return NOT_ENOUGH_REPEATS if any(c.lacks_repeats for c in claims) else NOT_TESTED
     if any(claim.judgement == NOT_REPRODUCED for claim in claims):
@@ -117,8 +169,8 @@ def overall_verdict(claims: list[Claim]) -> str:
     return EXCEEDED if ranges == {EXCEEDED} else REPRODUCED
 
 
-def verdict_sentence(claims: list[Claim]) -> str:
-    """The verdict as a sentence, which names the batch sizes where a claim does not hold."""
+def verdict_sentence(claims: Sequence[Claim]) -> str:
+    """The verdict as a sentence, with the batch sizes at which a claim does not hold."""
     verdict = overall_verdict(claims)
     if verdict != NOT_REPRODUCED:
         return {
@@ -128,15 +180,14 @@ def verdict_sentence(claims: list[Claim]) -> str:
                 "Not enough repeats for a verdict: each condition needs two at least."
             ),
         }.get(verdict, "The published gains were not tested.")
-    speed, memory, limit = claims
     where = []
-    if speed.fails_at:
-        where.append(f"speed falls short at {batch_sizes(speed.fails_at)}")
-    if memory.fails_at:
+    if sizes := claim_of(claims, "throughput").fails_at:
+        where.append(f"speed falls short at {batch_sizes(sizes)}")
+    if sizes := claim_of(claims, "memory").fails_at:
         short = "memory" if where else "memory falls short"
-        where.append(f"{short} at {batch_sizes(memory.fails_at)}")
-    if limit.fails_at:
-        where.append(f"Liger too runs out of memory at {batch_sizes(limit.fails_at)}")
+        where.append(f"{short} at {batch_sizes(sizes)}")
+    if sizes := claim_of(claims, "out_of_memory").fails_at:
+        where.append(f"Liger too runs out of memory at {batch_sizes(sizes)}")
     nowhere = all(claim.fails_at == claim.judged_at for claim in claims)
     extent = "at any batch size" if nowhere else "everywhere"
     return f"The published gains are not reproduced {extent}: {', '.join(where)}."
@@ -148,55 +199,51 @@ def against_range(value: float, published: tuple[float, float]) -> str:
     return "below" if value < low else "above" if value > high else "within"
 
 
-def _judge_range(
-    name: str,
-    published: str,
-    column: str,
-    bounds: tuple[float, float],
-    comparison: pd.DataFrame,
-) -> Claim:
-    value, low = f"{column}_percent", f"{column}_low"
+def _judge_range(claim: _PublishedRange, comparison: pd.DataFrame) -> Claim:
+    value, low = f"{claim.column}_percent", f"{claim.column}_low"
     compared = comparison[comparison[value].notna()]
     judged = compared[compared[low].notna()]
     if compared.empty:
-        reason = "no batch size was completed by both arms"
-        return Claim(name, published, reason, NOT_TESTED)
+        return claim.judged("no batch size was completed by both arms", NOT_TESTED)
     if judged.empty:
         values = enumerate_words(
-            f"{_gain(column, row[value])} at {row.per_device_train_batch_size}"
+            f"{_gain(claim, row[value])} at {row.per_device_train_batch_size}"
             for _, row in compared.astype(object).iterrows()
         )
         reason = f"not enough repeats for a verdict: one repeat, {values}"
-        return Claim(name, published, reason, NOT_TESTED, lacks_repeats=True)
-    if (judged[low] > bounds[1]).all():
+        return claim.judged(reason, NOT_TESTED, lacks_repeats=True)
+    short = judged[_falls_short(claim, judged)]
+    if (judged[low] > claim.bounds[1]).all():
         judgement = EXCEEDED
     else:
-        short_at_one = _falls_short(judged, column, bounds).any()
-        judgement = NOT_REPRODUCED if short_at_one else REPRODUCED
-    short = judged[_falls_short(judged, column, bounds)]
-    measured = _measured_range(judged, short, column)
-    return Claim(
-        name, published, measured, judgement, judged_at=_sizes(judged), fails_at=_sizes(short)
+        judgement = REPRODUCED if short.empty else NOT_REPRODUCED
+    return claim.judged(
+        _measured_range(claim, judged, short),
+        judgement,
+        judged_at=_sizes(judged),
+        fails_at=_sizes(short),
     )
 
 
-def _falls_short(judged: pd.DataFrame, column: str, bounds: tuple[float, float]) -> pd.Series:
-    return (judged[f"{column}_percent"] < bounds[0]) | (judged[f"{column}_low"] <= 0)
+def _falls_short(claim: _PublishedRange, judged: pd.DataFrame) -> pd.Series:
+    return (judged[f"{claim.column}_percent"] < claim.bounds[0]) | (
+        judged[f"{claim.column}_low"] <= 0
+    )
 
 
 def _sizes(rows: pd.DataFrame) -> tuple[int, ...]:
     return tuple(int(size) for size in rows[BATCH_SIZE])
 
 
-def _measured_range(judged: pd.DataFrame, short: pd.DataFrame, column: str) -> str:
-    value, low, high = f"{column}_percent", f"{column}_low", f"{column}_high"
+def _measured_range(claim: _PublishedRange, judged: pd.DataFrame, short: pd.DataFrame) -> str:
+    value, low, high = (f"{claim.column}_{part}" for part in ("percent", "low", "high"))
     least, most = judged.loc[judged[value].idxmin()], judged.loc[judged[value].idxmax()]
 
     def at(row: pd.Series) -> str:
         same = all_the_same(row[low], row[high])
         interval = "" if same else f" ({percent_range(row[low], row[high], 1)})"
         size = number(row[BATCH_SIZE])
-        return f"{_gain(column, row[value])}{interval} at batch size {size}"
+        return f"{_gain(claim, row[value])}{interval} at batch size {size}"
 
     text = at(least) if len(judged) == 1 else f"from {at(least)} to {at(most)}"
     if all(map(all_the_same, judged[low], judged[high])):
@@ -207,23 +254,23 @@ def _measured_range(judged: pd.DataFrame, short: pd.DataFrame, column: str) -> s
     return f"{text}; below the range, or not above zero for certain, at {sizes}"
 
 
-def _gain(column: str, value: float) -> str:
-    """`+26.4 %` for a speed-up, `12.7 % less` for a saving of memory."""
-    if column == "speedup":
+def _gain(claim: _PublishedRange, value: float) -> str:
+    """A gain in words: `+26.4 %` for a speed-up, `12.7 % less` for a saving of memory."""
+    if claim.kind == "throughput":
         return f"{signed(value)} %"
     return f"{number(abs(value), 1)} % {'less' if value >= 0 else 'more'}"
 
 
-def _judge_out_of_memory(name: str, published: str, cells: pd.DataFrame) -> Claim:
+def _judge_out_of_memory(claim: _Published, cells: pd.DataFrame) -> Claim:
     arms = {arm: of_arm.set_index(BATCH_SIZE) for arm, of_arm in cells.groupby("arm")}
     vanilla, liger = arms[VANILLA], arms[LIGER]
     hit = vanilla.index[vanilla["n_out_of_memory"] > 0]
     if hit.empty:
-        return Claim(name, published, "vanilla never ran out of memory here", NOT_TESTED)
+        return claim.judged("vanilla never ran out of memory here", NOT_TESTED)
     tried = [size for size in hit if size in liger.index and _n_tried(liger, size) > 0]
     if not tried:
         reason = f"vanilla ran out of memory at {batch_sizes(hit)}; no Liger run there ended"
-        return Claim(name, published, reason, NOT_TESTED)
+        return claim.judged(reason, NOT_TESTED)
     judged = [s for s in tried if _n_tried(liger, s) > 1 and _n_tried(vanilla, s) > 1]
     also = [size for size in judged or tried if liger.loc[size, "n_out_of_memory"] > 0]
     fits = [size for size in judged or tried if size not in also]
@@ -235,10 +282,8 @@ def _judge_out_of_memory(name: str, published: str, cells: pd.DataFrame) -> Clai
     measured = "; ".join(parts)
     if not judged:
         reason = f"not enough repeats for a verdict: {measured}"
-        return Claim(name, published, reason, NOT_TESTED, lacks_repeats=True)
-    return Claim(
-        name,
-        published,
+        return claim.judged(reason, NOT_TESTED, lacks_repeats=True)
+    return claim.judged(
         measured,
         NOT_REPRODUCED if also else REPRODUCED,
         judged_at=tuple(map(int, judged)),

@@ -1,7 +1,7 @@
-"""Arms compared with a baseline, batch size by batch size: speed, memory, and whether losses agree.
+"""Arms compared with a baseline at each batch size: speed, memory, and whether losses agree.
 
-Losses are compared only between arms that compute the same. Where the optimiser, the rows or the
-weights differ, so do the losses, and rightly.
+Losses are compared only between arms that compute the same. They have to differ where optimiser,
+rows or weights do.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from liger_benchmark.analysis.arms import same_maths
-from liger_benchmark.analysis.intervals import Interval, largest_relative_difference, ratio_interval
+from liger_benchmark.analysis.arms import arguments_by_arm, same_maths
+from liger_benchmark.analysis.intervals import (
+    Interval,
+    interval_columns,
+    largest_relative_difference,
+    ratio_interval,
+)
 from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.columns import AVG_TOKENS_PER_SECOND
 from liger_benchmark.run import Run
 
 # Largest relative difference of the arms' losses that rounding explains.
-# fp32: Liger's kernels agree with transformers' to 5e-7 in one step (measured); forty SGD steps
-# carry the difference on, and 1e-4 leaves two hundred times that.
+# fp32: Liger's kernels agree with transformers' to 5e-7 in one step (measured); the difference
+# grows over forty SGD steps, and 1e-4 is two hundred times that.
 FP32_LOSS_BOUND = 1e-4
 # bf16 has 8 significant bits: rounding one number is off by up to 2**-9 = 2e-3 of it. A loss is a
 # mean over thousands of tokens, in which single roundings average out, so the arms should stay
@@ -34,14 +40,19 @@ def compare(
 ) -> pd.DataFrame:
     """One row for each batch size and each of the `others`, in that order.
 
-    Columns: see `Analysis.comparison`.
+    Columns: see `MeasuredGrid.comparison`.
+
+    Args:
+        runs_table: the table of `runs`.
+        memory_column: the table's column with the peak memory.
+        others: the arms to compare with `baseline`.
     """
-    of_arm = {run.training_args.arm: run.training_args for run in runs}
+    of_arm = arguments_by_arm(runs)
     rows = []
     for size in sorted(runs_table[BATCH_SIZE].unique()) if others else []:
         of_size = runs_table[runs_table[BATCH_SIZE] == size]
         for arm in others:
-            speed = paired_ratio(of_size, "avg_tokens_per_second", arm, baseline)
+            speed = paired_ratio(of_size, AVG_TOKENS_PER_SECOND, arm, baseline)
             memory = paired_ratio(of_size, memory_column, arm, baseline)
             same = same_maths(of_arm[arm], of_arm[baseline])
             difference = _loss_difference(runs, size, arm, baseline) if same else None
@@ -67,17 +78,15 @@ def compare(
     return pd.DataFrame(rows, columns=columns)
 
 
-def interval_columns(name: str, low: float | None, high: float | None) -> dict[str, float]:
-    """An interval's ends as a table's columns; NaN where there is no end."""
-    missing = float("nan")
-    return {
-        f"{name}_low": missing if low is None else low,
-        f"{name}_high": missing if high is None else high,
-    }
-
-
 def paired_ratio(of_size: pd.DataFrame, column: str, arm: str, baseline: str) -> Interval | None:
-    """`arm` over `baseline`, over the repeats that both completed; None if there is none."""
+    """The ratio of `arm` to `baseline` over the repeats that both completed.
+
+    None if there is no such repeat or a value is not positive.
+
+    Args:
+        of_size: the rows of the table of runs for one batch size.
+        column: the table's column to take the ratio of.
+    """
     values = of_size.pivot(index="run", columns="arm", values=column)
     if not {baseline, arm} <= set(values):
         return None
@@ -88,7 +97,7 @@ def paired_ratio(of_size: pd.DataFrame, column: str, arm: str, baseline: str) ->
 
 
 def _percent_change(name: str, ratio: Interval | None, sign: int) -> dict[str, float]:
-    """The change that a ratio stands for, in percent; a saving (sign −1) swaps the ends."""
+    """A ratio as a change in percent with its interval's ends; of sign −1 for a saving."""
     if ratio is None:
         return {f"{name}_percent": float("nan"), **interval_columns(name, None, None)}
     low, high = (None if end is None else sign * (end - 1) * 100 for end in (ratio.low, ratio.high))
@@ -98,7 +107,10 @@ def _percent_change(name: str, ratio: Interval | None, sign: int) -> dict[str, f
 
 
 def _loss_difference(runs: Sequence[Run], size: int, arm: str, baseline: str) -> float | None:
-    """Largest relative difference of the arms' losses, step by step at the same repeat."""
+    """Largest relative difference of the arms' losses at the same step of the same repeat.
+
+    None if no repeat has steps of both arms.
+    """
     losses = {
         (run.training_args.arm, run.training_args.run): run.history.set_index("step")["loss"]
         for run in runs

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
-from liger_benchmark.catalog import MODELS
+from liger_benchmark.catalog import TINY_MODELS
+from liger_benchmark.columns import STEP_PEAK_RESERVED_MB, STEP_PEAK_RESIDENT_SET_MB
 from liger_benchmark.experiment.gpu_peaks import dense_bf16_tflops
 from liger_benchmark.run import Run
 
-# Models that are there to try the code on, whatever they run on.
-SMOKE_MODELS = tuple(f"builtin:{name}" for name in MODELS if name.endswith("-tiny"))
-GPU_HISTORY = "step_peak_memory_reserved_MB"
-CPU_HISTORY = "step_peak_resident_set_MB"
+SMOKE_MODELS = tuple(f"builtin:{name}" for name in TINY_MODELS)
+
+
+class Trial(StrEnum):
+    """Why a grid's timings say nothing about the kernels, worded to follow "a trial"."""
+
+    ON_CPU = "on a CPU"  # or in Triton's interpreter
+    SMOKE_MODEL = "with a smoke model"
+    UNRECORDED_DEVICE = "on an unrecorded device"
 
 
 @dataclass(frozen=True)
@@ -20,42 +27,42 @@ class Hardware:
     """The device of a grid.
 
     Attributes:
-        name: for people: the GPU's name, or "CPU".
+        name: the GPU's name, or "CPU".
         peak_tflops: dense bf16 TFLOP/s; None where the GPU is not in the table.
-        trial: why the timings say nothing about the kernels, to stand after "a trial": it ran
-            "on a CPU" (or in Triton's interpreter), "with a smoke model", or "on an unrecorded
-            device". Empty where they do.
+        trial: why the timings say nothing about the kernels; None where they do.
     """
 
     name: str
     peak_tflops: float | None
-    trial: str = ""
+    trial: Trial | None = None
 
     @property
     def timings_count(self) -> bool:
         """Whether the timings say something about the kernels."""
-        return not self.trial
+        return self.trial is None
 
 
 def hardware_of(runs: Sequence[Run]) -> Hardware:
     """The device that `runs` were measured on, from their records, else from their histories."""
     environments = [run.record["environment"] for run in runs if "environment" in run.record]
     gpus = [environment["gpu"] for environment in environments if environment.get("gpu")]
-    on_cpu = any("gpu" in environment for environment in environments) or any(
-        CPU_HISTORY in run.history for run in runs
+    on_cpu = not gpus and (
+        any("gpu" in environment for environment in environments)
+        or any(STEP_PEAK_RESIDENT_SET_MB in run.history for run in runs)
     )
+    on_gpu = bool(gpus) or any(STEP_PEAK_RESERVED_MB in run.history for run in runs)
     if gpus:
         name = str(gpus[0].get("name", "unnamed GPU"))
     elif on_cpu:
         name = "CPU"
     else:
-        on_gpu = any(GPU_HISTORY in run.history for run in runs)
         name = "unrecorded GPU" if on_gpu else "unrecorded device"
     interpreted = any(environment.get("triton_interpreter") for environment in environments)
-    if interpreted or name == "CPU":
-        trial = "on a CPU"
+    trial = None
+    if interpreted or on_cpu:
+        trial = Trial.ON_CPU
     elif any(run.training_args.model_name in SMOKE_MODELS for run in runs):
-        trial = "with a smoke model"
-    else:
-        trial = "on an unrecorded device" if name == "unrecorded device" else ""
+        trial = Trial.SMOKE_MODEL
+    elif not on_gpu:
+        trial = Trial.UNRECORDED_DEVICE
     return Hardware(name, dense_bf16_tflops(name) if gpus else None, trial)

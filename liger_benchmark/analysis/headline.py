@@ -1,13 +1,15 @@
-"""The one sentence that people pass on: who won, by how much, how sure that is, what failed."""
+"""The headline of a grid: which arm is faster, by how much, how certain that is, what failed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from liger_benchmark.analysis.comparison import paired_ratio
+from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
+from liger_benchmark.columns import AVG_TOKENS_PER_SECOND
 from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY
 from liger_benchmark.wording import (
     all_the_same,
@@ -23,54 +25,49 @@ from liger_benchmark.wording import (
 )
 
 
-def headline(
-    model: str,
-    arms: Sequence[str],
-    runs_table: pd.DataFrame,
-    cells: pd.DataFrame,
-    comparison: pd.DataFrame,
-    trial: str,
-    tight: Mapping[str, Collection[int]],
-) -> str:
+def headline(grid: MeasuredGrid) -> str:
     """The result in a sentence or two, at the largest batch size that allows a comparison.
 
-    Args:
-        arms: the baseline first.
-        trial: `Hardware.trial`.
-        tight: for an arm the batch sizes that it barely fits. There it pays for the lack of memory
-            too, so the largest of the others is taken, if there is one.
+    Batch sizes that an arm barely fits are passed over if there are others: the arm loses speed
+    there for want of memory.
     """
-    counts = runs_table["outcome"].value_counts()
-    total, failed = len(runs_table), int(counts.get(FAILED, 0))
+    counts = grid.runs_table["outcome"].value_counts()
+    n_failed = int(counts.get(FAILED, 0))
     if not counts.get(COMPLETED, 0):
-        return f"No run of {model} completed: {_ended(counts)}, so there is nothing to compare."
-    compared = comparison[comparison["speedup_percent"].notna()]
-    if trial:
-        sentence = _trial_sentence(trial, model, int(counts.get(COMPLETED, 0)), total, comparison)
-    elif len(arms) == 1:
-        sentence = _one_arm_sentence(model, cells)
-    elif list(arms) == [VANILLA, LIGER]:
-        if compared.empty:
-            limits = _limits(cells, LIGER, VANILLA)
-            sentence = f"No batch size of {model} was completed by both arms{limits}."
-        else:
-            sentence = _comparison_sentence(model, cells, _with_room(compared, tight, VANILLA))
-    elif compared.empty:
-        sentence = _uncompared_sentence(model, arms[0], cells)
-    else:
-        roomy = _with_room(compared, tight, arms[0])
-        sentence = _fastest_sentence(model, arms, runs_table, cells, roomy)
-    if failed:
-        sentence += f" {failed} of {plural(total, 'run')} failed."
+        return (
+            f"No run of {grid.model} completed: {_ended(counts)}, so there is nothing to compare."
+        )
+    sentence = _result(grid)
+    if n_failed:
+        sentence += f" {n_failed} of {plural(len(grid.runs), 'run')} failed."
     return sentence
 
 
-def _with_room(
-    compared: pd.DataFrame, tight: Mapping[str, Collection[int]], baseline: str
-) -> pd.DataFrame:
-    """The rows of the largest batch size at which neither arm of a row barely fits, if any."""
+def _result(grid: MeasuredGrid) -> str:
+    """The headline of a grid with a completed run, without the count of failures."""
+    if grid.hardware.trial:
+        return _trial_sentence(grid)
+    if len(grid.arms) == 1:
+        return _one_arm_sentence(grid)
+    compared = grid.comparison[grid.comparison["speedup_percent"].notna()]
+    if grid.arms == [VANILLA, LIGER]:
+        if compared.empty:
+            limits = _limits(grid.cells, LIGER, VANILLA)
+            return f"No batch size of {grid.model} was completed by both arms{limits}."
+        return _comparison_sentence(grid, _with_room(grid, compared))
+    if compared.empty:
+        return _uncompared_sentence(grid)
+    return _fastest_sentence(grid, _with_room(grid, compared))
+
+
+def _with_room(grid: MeasuredGrid, compared: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the largest batch size at which neither arm of a row barely fits.
+
+    Without such a batch size, those of the largest.
+    """
+    of_baseline = grid.tight.get(grid.baseline, ())
     roomy = [
-        row[BATCH_SIZE] not in (*tight.get(baseline, ()), *tight.get(row["arm"], ()))
+        row[BATCH_SIZE] not in (*of_baseline, *grid.tight.get(row["arm"], ()))
         for _, row in compared.iterrows()
     ]
     rows = compared[roomy] if any(roomy) else compared
@@ -78,66 +75,58 @@ def _with_room(
 
 
 def _ended(counts: pd.Series) -> str:
+    """How the runs ended that did not complete: `4 ran out of memory and 4 failed`."""
     words = {OUT_OF_MEMORY: "ran out of memory", FAILED: "failed"}
     return enumerate_words(f"{counts[o]} {words[o]}" for o in words if counts.get(o, 0))
 
 
-def _trial_sentence(
-    trial: str, model: str, completed: int, total: int, comparison: pd.DataFrame
-) -> str:
+def _trial_sentence(grid: MeasuredGrid) -> str:
+    n_completed = int((grid.runs_table["outcome"] == COMPLETED).sum())
     text = (
-        f"A trial {trial}, whose timings mean nothing: "
-        f"{completed} of {plural(total, 'run')} of {model} completed"
+        f"A trial {grid.hardware.trial}, whose timings mean nothing: "
+        f"{n_completed} of {plural(len(grid.runs), 'run')} of {grid.model} completed"
     )
-    differences = comparison["loss_difference"].dropna()
+    differences = grid.comparison["loss_difference"].dropna()
     if differences.empty:
         return f"{text}."
-    return f"{text}; largest difference between the arms' losses: {_difference(differences)}."
+    largest = small_fraction(float(differences.max()))
+    return f"{text}; largest difference between the arms' losses: {largest}."
 
 
-def _difference(differences: pd.Series) -> str:
-    return small_fraction(float(differences.max()))
-
-
-def _one_arm_sentence(model: str, cells: pd.DataFrame) -> str:
-    done = cells[cells["n_completed"] > 0].sort_values(BATCH_SIZE)
+def _one_arm_sentence(grid: MeasuredGrid) -> str:
+    done = grid.cells[grid.cells["n_completed"] > 0].sort_values(BATCH_SIZE)
     best = done.iloc[-1]
     text = (
-        f"Only {best['arm']} was run, so there is nothing to compare: {model} trains at "
+        f"Only {best['arm']} was run, so there is nothing to compare: {grid.model} trains at "
         f"{number(best['tokens_per_second'])} tokens per second"
     )
     if known(best["peak_memory_MB"]):
         text += f" with {gibibytes(best['peak_memory_MB'])} GiB peak memory"
     text += f" at batch size {best[BATCH_SIZE]}"
-    out = _sizes_out_of_memory(cells, best["arm"])
+    out = _sizes_out_of_memory(grid.cells, best["arm"])
     return f"{text}, and runs out of memory at {batch_sizes(out)}." if out else f"{text}."
 
 
-def _comparison_sentence(model: str, cells: pd.DataFrame, compared: pd.DataFrame) -> str:
+def _comparison_sentence(grid: MeasuredGrid, compared: pd.DataFrame) -> str:
     row = compared.iloc[0]
-    text = f"Liger trains {model} {_speed(row)}{_memory(row)} at batch size {row[BATCH_SIZE]}"
-    return f"{text}{_single(row)}{_limits(cells, LIGER, VANILLA)}."
+    text = f"Liger trains {grid.model} {_speed(row)}{_memory(row)} at batch size {row[BATCH_SIZE]}"
+    return f"{text}{_single(row)}{_limits(grid.cells, LIGER, VANILLA)}."
 
 
 def _single(row: pd.Series) -> str:
     return " in a single repeat, too few for an interval" if row["n_pairs"] == 1 else ""
 
 
-def _fastest_sentence(
-    model: str,
-    arms: Sequence[str],
-    runs_table: pd.DataFrame,
-    cells: pd.DataFrame,
-    compared: pd.DataFrame,
-) -> str:
-    """Which of the arms is fastest, and which of the others cannot be told from it."""
-    baseline = arms[0]
+def _fastest_sentence(grid: MeasuredGrid, compared: pd.DataFrame) -> str:
+    """Which arm is fastest, and from which others it cannot be distinguished."""
+    baseline, cells = grid.baseline, grid.cells
     best = compared.loc[compared["speedup_percent"].idxmax()]
     size, lost = best[BATCH_SIZE], best["speedup_percent"] <= 0
     fastest = baseline if lost else best["arm"]
     rivals = [arm for arm in (baseline, *compared["arm"]) if arm != fastest]
-    near = _not_told_apart(runs_table[runs_table[BATCH_SIZE] == size], fastest, rivals)
-    text = f"Fastest for {model} at batch size {size}: {fastest}"
+    of_size = grid.runs_table[grid.runs_table[BATCH_SIZE] == size]
+    near = _indistinguishable(of_size, fastest, rivals)
+    text = f"Fastest for {grid.model} at batch size {size}: {fastest}"
     if lost:
         text += f", the baseline{_within_spread(near)}"
         text += "" if near else f"; next is {best['arm']}, {_change(best)}"
@@ -148,15 +137,15 @@ def _fastest_sentence(
     return f"{text}{_fits_others(cells, fastest, baseline)}."
 
 
-def _not_told_apart(of_size: pd.DataFrame, fastest: str, rivals: Sequence[str]) -> list[str]:
-    """The rivals that may be as fast, repeat by repeat.
+def _indistinguishable(of_size: pd.DataFrame, fastest: str, rivals: Sequence[str]) -> list[str]:
+    """The rivals whose ratio to the fastest arm has an interval that reaches 1.
 
-    They are compared with the fastest itself. Both arms' gains over the baseline share its spread,
-    so that their intervals may overlap where one arm is ahead in every repeat.
+    They are compared with the fastest arm itself. The intervals of both arms' gains over the
+    baseline contain the baseline's spread and may overlap where one arm leads in every repeat.
     """
     near = []
     for arm in rivals:
-        ratio = paired_ratio(of_size, "avg_tokens_per_second", arm, fastest)
+        ratio = paired_ratio(of_size, AVG_TOKENS_PER_SECOND, arm, fastest)
         if ratio is not None and ratio.high is not None and ratio.high >= 1:
             near.append(arm)
     return near
@@ -168,7 +157,7 @@ def _within_spread(arms: Sequence[str]) -> str:
 
 
 def _fits_others(cells: pd.DataFrame, best: str, baseline: str) -> str:
-    """The largest batch size that fits neither of the two, and the arms that it does fit."""
+    """The largest batch size that other arms alone fit, and those arms; empty if there is none."""
     fitting = {
         arm: set(_sizes_that_fit(cells, arm)) - set(_sizes_that_fit(cells, best))
         for arm in dict.fromkeys(cells["arm"])
@@ -184,19 +173,22 @@ def _fits_others(cells: pd.DataFrame, best: str, baseline: str) -> str:
     )
 
 
-def _uncompared_sentence(model: str, baseline: str, cells: pd.DataFrame) -> str:
-    done = cells[cells["n_completed"] > 0]
+def _uncompared_sentence(grid: MeasuredGrid) -> str:
+    done = grid.cells[grid.cells["n_completed"] > 0]
     done = done[done[BATCH_SIZE] == done[BATCH_SIZE].max()]
     best = done.loc[done["tokens_per_second"].idxmax()]
     return (
-        f"No batch size of {model} was completed by {baseline} and another arm; at batch size "
-        f"{best[BATCH_SIZE]} {best['arm']} trains at {number(best['tokens_per_second'])} tokens "
-        "per second."
+        f"No batch size of {grid.model} was completed by {grid.baseline} and another arm; "
+        f"at batch size {best[BATCH_SIZE]} {best['arm']} trains at "
+        f"{number(best['tokens_per_second'])} tokens per second."
     )
 
 
 def _change(row: pd.Series) -> str:
-    """`52 % faster (50–54 %)`, `3 % slower`; with signs where it may be either."""
+    """A speed-up in words: `52 % faster (50–54 %)`, `3 % slower`.
+
+    The interval has signs where it includes zero.
+    """
     value, low, high = (row[f"speedup_{part}"] for part in ("percent", "low", "high"))
     word = "slower" if value < 0 else "faster"
     if not known(low) or all_the_same(low, high):
@@ -209,13 +201,11 @@ def _change(row: pd.Series) -> str:
 
 
 def _speed(row: pd.Series) -> str:
-    value, low, high = (row[f"speedup_{part}"] for part in ("percent", "low", "high"))
-    decimals = decimals_for(low, high)
-    same = all_the_same(low, high)
+    low, high = row["speedup_low"], row["speedup_high"]
     if known(low) and low <= 0 <= high:
-        if same:
+        if all_the_same(low, high):
             return "at vanilla's speed"
-        spread = percent_range(low, high, decimals)
+        spread = percent_range(low, high, decimals_for(low, high))
         return f"at vanilla's speed, within the spread of the repeats ({spread}),"
     return _change(row)
 
@@ -233,12 +223,12 @@ def _memory(row: pd.Series) -> str:
 
 
 def _percent(value: float) -> str:
-    """A percentage's amount: whole from 10 on, where it has no interval to say how exact it is."""
+    """A percentage without sign and interval: with one decimal below 10, whole from there on."""
     return number(abs(value), 0 if round(abs(value), 1) >= 10 else 1)
 
 
 def _limits(cells: pd.DataFrame, arm: str, baseline: str) -> str:
-    """Which batch sizes fit one of the two alone; empty where memory ran out in neither."""
+    """The batch sizes at which one of the two arms or both run out of memory; empty if none."""
     out = {name: set(_sizes_out_of_memory(cells, name)) for name in (baseline, arm)}
     fits = {name: set(_sizes_that_fit(cells, name)) for name in (baseline, arm)}
     text = ""

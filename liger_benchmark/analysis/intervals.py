@@ -1,7 +1,7 @@
-"""The statistics of the report: intervals for few repeats, and the distance of two loss curves.
+"""The statistics of the report: intervals for few repeats, and the difference of two loss curves.
 
-A grid has two or three repeats a cell. Student's t is made for that; a normal approximation would
-give intervals less than half as wide as they have to be (1.96 against 4.30 at three repeats).
+A grid has two or three repeats a cell, so intervals follow Student's t. A normal approximation
+would make them less than half as wide as they should be (1.96 against 4.30 at three repeats).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its 95 % interval; `low` and `high` are None where one value is all."""
+    """An estimate from `n` values and its 95 % interval; `low` and `high` are None if `n` is 1."""
 
     mean: float
     low: float | None
@@ -25,11 +25,20 @@ class Interval:
     n: int
 
 
+def interval_columns(name: str, low: float | None, high: float | None) -> dict[str, float]:
+    """An interval's ends as the columns `name_low` and `name_high` of a table; NaN for None."""
+    missing = float("nan")
+    return {
+        f"{name}_low": missing if low is None else low,
+        f"{name}_high": missing if high is None else high,
+    }
+
+
 def mean_interval(values: Sequence[float]) -> Interval:
     """Mean of `values` and the interval mean ± t(0.975, n − 1) · s / √n.
 
-    Source: Student, "The probable error of a mean", Biometrika 6 (1908). Equal values (memory over
-    repeats often is equal to the byte) have the interval [mean, mean].
+    Source: Student, "The probable error of a mean", Biometrika 6 (1908). Equal values, as memory
+    often has over repeats, have the interval [mean, mean].
 
     Raises:
         ValueError: if there is no value.
@@ -50,12 +59,12 @@ def mean_interval(values: Sequence[float]) -> Interval:
 def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
     """Geometric mean of the pairs' ratios and its interval: a t interval on the mean log ratio.
 
-    Repeats are interleaved, so repeat i of one arm is paired with repeat i of the other, and what
-    drifts between repeats cancels. Source: Bland and Altman, "The use of transformation when
+    Repeats are interleaved, so repeat i of one arm is paired with repeat i of the other, and drift
+    between repeats cancels. Source: Bland and Altman, "The use of transformation when
     comparing two means", BMJ 312:1153 (1996), in its paired form.
 
     Args:
-        numerators, denominators: positive values, of equal length, in pairs.
+        numerators, denominators: positive values, of equal length, paired by position.
 
     Raises:
         ValueError: if there is no pair, or the lengths differ.

@@ -1,7 +1,8 @@
-"""Reading result folders, and the refusal to put together what was not one experiment.
+"""Reading result folders and merging them into one grid.
 
 A grid may be run in parts, on several days. Its parts are comparable only if nothing but the
-grid's axes differs between them, so everything that could is compared before anything is averaged.
+grid's axes differs between them. Everything else that could change a measurement is compared, and
+parts that differ are refused.
 """
 
 from __future__ import annotations
@@ -22,32 +23,34 @@ from liger_benchmark.analysis.arms import (
 from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
 from liger_benchmark.run import FAILED, Run, UnreadableRun, read_run
 
-# What says which condition a run is and nothing about how it is computed; and, of the rest, where
-# the metrics go and whether to wait for the GPU: neither changes what is measured.
+# Fields that are not compared: those that tell a grid's conditions apart, and those that do not
+# change a measurement (where metrics are sent, whether the GPU has to be idle).
 _NOT_COMPARED = ("run", BATCH_SIZE, "arm_name", "report_to", "require_idle_gpu")
 COMPARED_PACKAGES = ("torch", "triton", "transformers", "trl", "liger-kernel")
 _UNRECORDED = object()
 
 
 class NotOneExperiment(ValueError):
-    """Folders that cannot be analysed together. Its message is one line."""
+    """The folders cannot be analysed together. The message is one line."""
 
 
 def read_experiment(folders: Sequence[Path]) -> list[Run]:
     """Read every `FOLDER/runs/*` and merge them into one grid, in the order of a grid.
 
-    What varies within one folder is an axis, and makes arms; all else has to be the same in all
-    folders. The same run found twice (a folder named twice, a copy) counts once. Of a failed run
-    and another of its condition that did not fail, a re-run, the latter is taken; of several failed
-    ones the first.
+    A setting that varies within one folder is an axis; all others have to be the same in all
+    folders. The same run found twice (a folder named twice, a copy) counts once. A run that did not
+    fail replaces a failed run of its condition. Of several failed runs the first is kept.
+
+    Args:
+        folders: result folders, each with a `runs` folder.
 
     Raises:
         NotOneExperiment: if there is no run, if two runs of one condition differ and neither
-            failed, if an arm's name stands for two settings or two names for one, or if the runs,
-            failed ones included, differ in a training argument that could change a measurement and
-            is not an axis of the grid, in model, weights, data, GPU, in the benchmark's code or in
-            the version of a package that matters.
-        UnreadableRun: if a run's folder is cut short.
+            failed, if an arm has two names or two arms have one, or if the runs, failed ones
+            included, differ in a training argument that could change a measurement and is not an
+            axis of the grid, in model, weights, data, GPU, in the benchmark's code or in the
+            version of one of `COMPARED_PACKAGES`.
+        UnreadableRun: if a run's folder is incomplete or damaged.
     """
     read = [(path, _read(path)) for path in _run_folders(folders)]
     of_folders: dict[Path, list[Run]] = {}
@@ -103,10 +106,15 @@ def _run_folders(folders: Sequence[Path]) -> list[Path]:
 def _refuse_if_different(
     references: dict[Any, tuple[Any, Path]], path: Path, run: Run, axes: set[str]
 ) -> None:
-    """Compare `run` with what is in `references`, and add what it is the first to record.
+    """Compare `run` with the values in `references`, and add the values it is the first to record.
 
-    There is a reference for each compared thing, not one run for all: a run that failed early
-    records little, and must not stand for what it does not know.
+    Each compared value has a reference of its own, since a run that failed early records few.
+
+    Args:
+        references: the value of each compared thing with the folder of the run that recorded it.
+
+    Raises:
+        NotOneExperiment: if a value differs from its reference.
     """
     for what, (expected_of, value) in _compared(run, axes).items():
         if value is _UNRECORDED:
@@ -128,7 +136,12 @@ def _refuse_if_different(
 
 
 def _compared(run: Run, axes: set[str]) -> Mapping[str, tuple[Any, Any]]:
-    """What has to be equal: its name, among which runs (those of the same key), the run's value."""
+    """The run's values that have to agree with other runs'.
+
+    Returns:
+        For each value its name in messages, a key, and the value. It is compared with runs of the
+        same key.
+    """
     args = run.training_args
     compared: dict[str, tuple[Any, Any]] = {}
     for f in fields(TrainingArguments):
@@ -152,7 +165,7 @@ def _compared(run: Run, axes: set[str]) -> Mapping[str, tuple[Any, Any]]:
 
 
 def _recorded_in_all() -> dict[str, Callable[[Run], Any]]:
-    """What has to be equal in all runs' records: its name, and how to read it."""
+    """The recorded values that have to be equal in all runs: name in messages, how to read it."""
     compared: dict[str, Callable[[Run], Any]] = {}
     compared["the weights' origin"] = _recorded_at("weights", "origin")
     compared["the weights' revision"] = _recorded_at("weights", "revision")

@@ -1,7 +1,7 @@
-"""How many hours of a GPU a grid will take, told before it starts.
+"""An estimate of the GPU hours that a grid will take, printed before it starts.
 
-A rough figure from the model's size and the GPU's peak, to tell an hour from a day; while the grid
-runs, `progress` tells what the finished runs say.
+It is rough, worked out from the model's size and the GPU's peak. While the grid runs,
+`report.progress` estimates the remaining time from the runs that have finished.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from liger_benchmark.experiment.gpu_peaks import dense_bf16_tflops
 from liger_benchmark.wording import number
 
 # From the grids under results/: plain transformers reach about a third of an H100's peak, and a
-# run takes some eight seconds besides its steps. torch.compile takes a minute for a model of 32
-# layers, of which a repeat finds most in its cache.
+# run takes about eight seconds outside its steps. torch.compile takes a minute for a model of 32
+# layers; repeats find most of that in its cache.
 MFU = 0.33
 SECONDS_A_RUN = 8.0
 SECONDS_TO_COMPILE = 40.0
 
 
 def n_parameters(config: Mapping[str, Any]) -> int | None:
-    """The parameters of a dense decoder from its `config.json`; None for what is not one.
+    """The number of parameters of a dense decoder with this `config.json`; None for other models.
 
-    Embedding and head, and in each layer the attention's four projections and the gated MLP's
-    three; norms and biases are left out, less than a thousandth.
+    Counted are embedding and head, and in each layer the four projections of the attention and the
+    three of the gated MLP. Norms and biases, less than a thousandth of the total, are left out.
     """
     try:
         hidden, vocabulary = config["hidden_size"], config["vocab_size"]
@@ -38,7 +38,7 @@ def n_parameters(config: Mapping[str, Any]) -> int | None:
         attention = 2 * hidden * head_size * (heads + kv_heads)
         layer = attention + 3 * hidden * config["intermediate_size"]
         embeddings = hidden * vocabulary * (1 if config.get("tie_word_embeddings") else 2)
-        # Through a float, in which a size that is no model's overflows.
+        # Through a float, which overflows for absurd sizes.
         return int(float(config["num_hidden_layers"] * layer + embeddings))
     except (LookupError, TypeError, ValueError, ArithmeticError):
         return None
@@ -47,10 +47,13 @@ def n_parameters(config: Mapping[str, Any]) -> int | None:
 def gpu_hours(
     grid: Sequence[TrainingArguments], parameters: int | None, gpu_name: str | None
 ) -> float | None:
-    """The hours of one GPU that the grid is likely to take; None where nothing can be said.
+    """The hours that the grid is likely to take on one GPU; None if model or GPU are unknown.
+
+    A step takes 6 * parameters * tokens FLOPs.
 
     Args:
-        gpu_name: as NVML or Flyte call it.
+        parameters: the model's number of parameters.
+        gpu_name: the GPU's name in NVML or Flyte.
     """
     peak = dense_bf16_tflops((gpu_name or "").replace("_", " "))
     if parameters is None or peak is None:
@@ -71,14 +74,14 @@ def gpu_hours(
 
 
 def config_at_hand(model_name: str) -> dict[str, Any] | None:
-    """The model's configuration if it is built in or in a folder here; None if it is on the Hub."""
+    """The configuration of a built-in model or one in a local folder; None for one on the Hub."""
     if model_name.startswith("builtin:"):
         return MODELS.get(model_name.removeprefix("builtin:"))
     return config_in(Path(model_name).expanduser())
 
 
 def config_in(folder: Path) -> dict[str, Any] | None:
-    """What the folder's `config.json` holds; None if there is none that can be read."""
+    """The mapping in the folder's `config.json`; None if there is none that can be read."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -89,7 +92,12 @@ def config_in(folder: Path) -> dict[str, Any] | None:
 def expected(
     grid: Sequence[TrainingArguments], config: Mapping[str, Any], gpu_name: str | None
 ) -> str:
-    """What to expect of the grid, in words: `expected: about 0.4 GPU hours on NVIDIA H100`."""
+    """The estimate in words: `expected: about 0.4 GPU hours on NVIDIA H100`.
+
+    Args:
+        config: the model's `config.json`.
+        gpu_name: the GPU's name in NVML or Flyte; None if there is no GPU.
+    """
     if gpu_name is None:
         return "expected: no GPU hours, since there is no GPU: a trial on the CPU"
     hours = gpu_hours(grid, n_parameters(config), gpu_name)

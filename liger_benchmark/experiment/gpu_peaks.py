@@ -1,12 +1,12 @@
-"""The dense bf16 peak of the GPUs that people train on, each with its source."""
+"""The dense bf16 peaks of common training GPUs, each with its source."""
 
 from __future__ import annotations
 
 import re
 
-# Dense bf16 tensor-core peak in TFLOP/s, accumulated in fp32, and the document of NVIDIA's that
-# gives it; "half of" where it prints the value with sparsity, which is twice the dense one. Looked
-# for in NVML's names, in this order: a special form stands before the name that is a part of it.
+# A pattern for NVML's name, the dense bf16 tensor-core peak in TFLOP/s with fp32 accumulation, and
+# the NVIDIA document that gives it. "Half of" marks documents that print the value with sparsity,
+# which is twice the dense one. The first match counts, so variants stand before the plain name.
 DENSE_BF16_TFLOPS = (
     (r"\bB200\b", 2250.0, "half of 4,500, NVIDIA's specification of B200"),
     (r"\bH200$", 989.4, "half of 1,979, H200 data sheet"),
@@ -24,7 +24,7 @@ DENSE_BF16_TFLOPS = (
 
 
 def dense_bf16_tflops(gpu_name: str) -> float | None:
-    """The GPU's dense bf16 peak in TFLOP/s; None for one not in the table or a MIG slice of one."""
+    """The GPU's dense bf16 peak in TFLOP/s; None for a MIG slice or a GPU not in the table."""
     if "MIG" in gpu_name:
         return None
     hits = (peak for pattern, peak, _ in DENSE_BF16_TFLOPS if re.search(pattern, gpu_name, re.I))

@@ -1,4 +1,4 @@
-"""The inputs file: read and checked whole, before anything is downloaded or started."""
+"""The inputs file: read and checked before anything is downloaded or started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
-from liger_benchmark.experiment.grid import AXES, NO_AXIS, ExperimentArguments, expand_grid
+from liger_benchmark.experiment.axes import AXES, NO_AXIS, ExperimentArguments
+from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.validation import (
     InvalidInput,
     at_least,
@@ -24,7 +25,7 @@ from liger_benchmark.validation import (
 
 @dataclass(frozen=True)
 class ExperimentInputs:
-    """All that an inputs file may say: the workflow's own inputs."""
+    """The contents of an inputs file, which are the workflow's inputs."""
 
     experiment_args: ExperimentArguments = field(default_factory=ExperimentArguments)
     training_args: TrainingArguments = field(default_factory=TrainingArguments)
@@ -37,33 +38,45 @@ class ExperimentInputs:
         return expand_grid(self.experiment_args, self.training_args, self.n_runs)
 
 
-def _refuse_repeated_keys(node: yaml.Node | None, seen_nodes: set[int]) -> None:
-    """YAML takes the last of two equal keys in silence; one of them is a mistake."""
-    if id(node) in seen_nodes:  # an alias; followed each time, a few lines can mean a billion nodes
-        return
-    seen_nodes.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise InvalidInput(f"{one_line(key.value)} is given twice, again at line {line}")
-            seen.add(str(key.value))
-            _refuse_repeated_keys(value, seen_nodes)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_repeated_keys(item, seen_nodes)
-
-
 def read_inputs_file(path: str | Path) -> ExperimentInputs:
-    """Read and check an inputs file, whole.
+    """Read and check an inputs file.
 
     Raises:
         InvalidInput: if the file cannot be read, or anything in it cannot be run.
     """
     name = Path(path).name
+    content = _read_yaml(Path(path))
+    if content is None:
+        raise InvalidInput(f"{name}: is empty; see phi3_inputs.yaml for what belongs in it")
+    if not isinstance(content, dict):
+        raise InvalidInput(
+            f"{name}: {show(content)} is not a mapping; "
+            f"its keys are {', '.join(f.name for f in dataclasses.fields(ExperimentInputs))}"
+        )
+    values = known_keys(ExperimentInputs, "", content)
+    readers = {"experiment_args": ExperimentArguments, "training_args": TrainingArguments}
+    for key, value in values.items():
+        if key in readers:
+            values[key] = readers[key].from_mapping(value)  # type: ignore[attr-defined]
+        else:
+            check_field(ExperimentInputs, "", key, value)
+    inputs = ExperimentInputs(**values)
+    _refuse_arguments_set_by_the_grid(
+        content.get("training_args") or {}, content.get("experiment_args") or {}
+    )
+    _ = inputs.grid  # raises where arguments cannot be run together
+    return inputs
+
+
+def _read_yaml(path: Path) -> Any:
+    """What the YAML file holds.
+
+    Raises:
+        InvalidInput: if the file cannot be read, is not YAML or gives a key twice.
+    """
+    name = path.name
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InvalidInput(f"{name}: cannot be read: {reason}") from None
@@ -81,38 +94,38 @@ def read_inputs_file(path: str | Path) -> ExperimentInputs:
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
         raise InvalidInput(f"{name}: {one_line(problem)}{where}") from None
-    if content is None:
-        raise InvalidInput(f"{name}: is empty; see phi3_inputs.yaml for what belongs in it")
-    if not isinstance(content, dict):
-        raise InvalidInput(
-            f"{name}: {show(content)} is not a mapping; "
-            f"its keys are {', '.join(f.name for f in dataclasses.fields(ExperimentInputs))}"
-        )
-    values = known_keys(ExperimentInputs, "", content)
-    readers = {"experiment_args": ExperimentArguments, "training_args": TrainingArguments}
-    for key, value in values.items():
-        if key in readers:
-            values[key] = readers[key].from_mapping(value)  # type: ignore[attr-defined]
-        else:
-            check_field(ExperimentInputs, "", key, value)
-    inputs = ExperimentInputs(**values)
-    _refuse_what_the_grid_decides(
-        content.get("training_args") or {}, content.get("experiment_args") or {}
-    )
-    _ = inputs.grid  # which refuses what cannot be run together
-    return inputs
+    return content
 
 
-def _refuse_what_the_grid_decides(training_args: dict[str, Any], axes: dict[str, Any]) -> None:
-    """A training argument that the grid sets in every run would be ignored in silence."""
-    decided = {
+def _refuse_repeated_keys(node: yaml.Node | None, seen_nodes: set[int]) -> None:
+    """Refuse a mapping that has a key twice, where YAML would take the last without a word."""
+    if id(node) in seen_nodes:  # an alias; through nested aliases a node recurs without limit
+        return
+    seen_nodes.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise InvalidInput(f"{one_line(key.value)} is given twice, again at line {line}")
+            seen.add(str(key.value))
+            _refuse_repeated_keys(value, seen_nodes)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item, seen_nodes)
+
+
+def _refuse_arguments_set_by_the_grid(training_args: dict[str, Any], axes: dict[str, Any]) -> None:
+    """Refuse a training argument that the grid sets in every run: it would have no effect."""
+    set_by_the_grid = {
         "run": NO_AXIS["run"],
         "arm_name": NO_AXIS["arm_name"],
         **{name: f"list it in experiment_args.{name}" for name in ("use_liger", BATCH_SIZE)},
         **{name: f"experiment_args.{name} lists its values" for name in axes if name in AXES},
     }
-    for key, cure in decided.items():
+    for key, suggestion in set_by_the_grid.items():
         if key in training_args:
             raise InvalidInput(
-                f"training_args.{key}: {show(training_args[key])} would have no effect here; {cure}"
+                f"training_args.{key}: {show(training_args[key])} would have no effect here; "
+                f"{suggestion}"
             )

@@ -1,7 +1,7 @@
-"""What can be told of an experiment before anything is downloaded, submitted or started.
+"""Checks of an experiment before anything is downloaded, submitted or started.
 
-A run that is bound to fail, for want of a GPU or because a library refuses it, is refused in the
-moment the command is typed, and not after hours of the others.
+A run that is bound to fail, because there is no GPU or because a library refuses it, is refused as
+soon as the command is typed, instead of failing after hours of other runs.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from liger_benchmark.training.liger_kernels import liger_switches
 from liger_benchmark.training.triton_interpreter import check_without_gpu
 from liger_benchmark.validation import InvalidInput, show
 
-# How a modelling file of transformers says that its architecture has an attention.
+# The class attributes by which transformers' modelling files declare the attentions they support.
 _SUPPORT = {"sdpa": "_supports_sdpa", "flex_attention": "_supports_flex_attn"}
 
 
 def check_experiment(
     grid: Sequence[TrainingArguments], *, on_cluster: bool, gpu: str | None
 ) -> None:
-    """Refuse a grid with a run in it that cannot succeed where it is to be run.
+    """Refuse a grid with a run that cannot succeed on the machine or cluster that is to run it.
 
     Args:
-        gpu: the GPU of this machine; None if it has none. Of no matter on a cluster.
+        on_cluster: whether the grid runs on a cluster rather than on this machine.
+        gpu: the name of this machine's GPU; None if it has none. Ignored if `on_cluster`.
 
     Raises:
-        InvalidInput: naming the key of the first setting that cannot be had.
+        InvalidInput: naming the key of the first setting that cannot be run.
     """
     names = {"model": grid[0].model_name, "dataset": grid[0].dataset_name}
     for kind, name in names.items():
@@ -48,7 +49,7 @@ def check_experiment(
                 raise no_tokenizer(name)
     config = config_at_hand(grid[0].model_name)
     if config is not None:
-        # Whoever only registers the workflow may have flytekit and nothing of what trains.
+        # A machine that only registers the workflow may lack the packages for training.
         if importlib.util.find_spec("liger_kernel") is not None:
             check_model(grid, config)
     elif origin_of(grid[0].model_name, "model") == "folder":
@@ -62,14 +63,17 @@ def check_experiment(
 
 
 def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) -> None:
-    """Refuse a model, by its `config.json`, of which a run of the grid asks what it does not have.
+    """Refuse a grid that asks for kernels or an attention that the model's architecture lacks.
+
+    Args:
+        config: the model's `config.json`.
 
     Raises:
-        InvalidInput: naming what Liger has kernels for, or which attention transformers has.
+        InvalidInput: naming what Liger has kernels for, or which attention to set instead.
     """
     model_type = config.get("model_type")
     if model_type is None:
-        return  # transformers' to judge
+        return  # transformers will judge it
     if not isinstance(model_type, str):
         raise InvalidInput(
             f"training_args.model_name: model_type in config.json: {show(model_type)} is not a text"
@@ -84,10 +88,14 @@ def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) ->
 def check_attention(model_type: str, attention: str) -> None:
     """Refuse an attention that transformers does not have for the architecture.
 
-    Read from the source of the architecture's model: importing it would take seconds.
+    The support is read from the source of the modelling file, since importing it takes seconds.
+
+    Args:
+        model_type: the architecture, as in `config.json`.
+        attention: the value of `attn_implementation`.
 
     Raises:
-        InvalidInput: with what to set instead.
+        InvalidInput: naming what to set instead.
     """
     flag = _SUPPORT.get(attention)
     package = importlib.util.find_spec("transformers")
@@ -97,7 +105,7 @@ def check_attention(model_type: str, attention: str) -> None:
     source = Path(package.submodule_search_locations[0], "models", name, f"modeling_{name}.py")
     if re.fullmatch(r"\w+", name) and source.is_file():
         text = source.read_text(encoding="utf-8")
-        # transformers' own default is that it is not there.
+        # In transformers an attention is unsupported unless the class says otherwise.
         if "_supports_" in text and not re.search(rf"\b{flag} = True\b", text):
             raise InvalidInput(
                 f"training_args.attn_implementation: transformers has no {attention} for "

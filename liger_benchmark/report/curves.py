@@ -8,7 +8,8 @@ import pandas as pd
 
 from liger_benchmark.analysis.arms import display_order
 from liger_benchmark.analysis.comparison import BF16_LOSS_BOUND, FP32_LOSS_BOUND
-from liger_benchmark.analysis.tables import Analysis, begins_a_sitting, overhead_seconds
+from liger_benchmark.analysis.overhead import begins_a_session, overhead_seconds
+from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import BATCH_SIZE
 from liger_benchmark.report.figures.curves import loss_curves, phase_bars, throughput_curves
 from liger_benchmark.report.markup import (
@@ -103,7 +104,7 @@ def _mean_phases_figure(analysis: Analysis, timed: Sequence[Run], seconds: pd.Da
     would stand for a whole condition's.
     """
     cells = pd.MultiIndex.from_tuples([(_size(run), run.training_args.arm) for run in timed])
-    first = pd.Series([begins_a_sitting(run) for run in timed], index=cells)
+    first = pd.Series([begins_a_session(run) for run in timed], index=cells)
     left_out = first & ~first.groupby(level=[0, 1]).transform("all")
     means = seconds.set_axis(cells)[~left_out].groupby(level=[0, 1]).mean()
     shown = [
@@ -155,7 +156,7 @@ def _loss_finding(analysis: Analysis) -> str:
 
 def _overhead_sentence(analysis: Analysis) -> str:
     overhead = analysis.runs_table["overhead_seconds"]
-    later_runs = ~pd.Series([begins_a_sitting(run) for run in analysis.runs])
+    later_runs = ~pd.Series([begins_a_session(run) for run in analysis.runs])
     overhead = overhead[later_runs] if later_runs.any() else overhead
     text = f"Outside its steps a run took {number(overhead.median(), 1)} s in the median"
     first, later = analysis.first_overhead_seconds, analysis.later_overhead_seconds

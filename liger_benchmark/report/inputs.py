@@ -8,9 +8,16 @@ from typing import Any
 
 import yaml
 
-from liger_benchmark.analysis.arms import axes_of, choose_baseline, comparable, value_on
+from liger_benchmark.analysis.arms import (
+    arguments_by_arm,
+    axes_of,
+    choose_baseline,
+    comparable,
+    value_on,
+)
 from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
-from liger_benchmark.experiment.grid import AXES, ExperimentArguments, arms_of
+from liger_benchmark.experiment.axes import AXES, ExperimentArguments
+from liger_benchmark.experiment.grid import arms_of
 from liger_benchmark.run import Run
 
 
@@ -29,7 +36,8 @@ def inputs_yaml(runs: Sequence[Run], baseline: str | None = None) -> str:
     if arms != possible:
         experiment["arms"] = arms
     wanted = names.get(baseline or "")
-    if wanted is not None and wanted != choose_baseline(arms):
+    arguments = {names[arm]: args for arm, args in arguments_by_arm(runs).items() if arm in names}
+    if wanted is not None and wanted != choose_baseline({arm: arguments[arm] for arm in arms}):
         experiment["baseline"] = wanted
     first = dataclasses.asdict(_plainest(runs))
     others = {k: v for k, v in first.items() if k not in (*axes, "run", "arm_name")}

@@ -12,8 +12,9 @@ from liger_benchmark.analysis.claims import (
     PUBLISHED_SPEEDUP,
     against_range,
 )
-from liger_benchmark.analysis.tables import CPU_MEMORY, Analysis
+from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
+from liger_benchmark.columns import TOTAL_PEAK_RESIDENT_SET_MB
 from liger_benchmark.report.markup import (
     Cell,
     Column,
@@ -102,7 +103,7 @@ def _caption(analysis: Analysis) -> str:
 
 def memory_name(analysis: Analysis) -> str:
     """What the memory figures are: the allocator's on a GPU, the process's on a CPU."""
-    on_cpu = analysis.memory_column == CPU_MEMORY
+    on_cpu = analysis.memory_column == TOTAL_PEAK_RESIDENT_SET_MB
     return "Peak resident set" if on_cpu else "Peak reserved memory"
 
 

@@ -1,4 +1,4 @@
-"""Any arms and any baseline: what is compared with what, and what is not."""
+"""Grids with any arms and any baseline: which arms are compared with which."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from support.tables import row
 
 from liger_benchmark.analysis.arms import SAME_MATHS, choose_baseline, natural_order
 from liger_benchmark.analysis.tables import UnknownBaseline, analyse
-from liger_benchmark.experiment.grid import AXES
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.experiment.axes import AXES
 
 
 def test_every_arm_is_compared_with_the_baseline_at_every_batch_size() -> None:
@@ -29,7 +30,7 @@ def test_every_arm_is_compared_with_the_baseline_at_every_batch_size() -> None:
         assert nothing["n_pairs"] == 0 and math.isnan(nothing["speedup_percent"])
 
 
-def test_a_reader_picks_the_baseline_by_name() -> None:
+def test_the_baseline_can_be_chosen_by_name() -> None:
     analysis = analyse(grids.complete(), "Liger")
     assert (analysis.baseline, analysis.arms) == ("Liger", ["Liger", "vanilla"])
     slower = row(analysis.comparison, per_device_train_batch_size=16)
@@ -45,9 +46,18 @@ def test_without_vanilla_the_first_arm_is_the_baseline() -> None:
 
 
 def test_without_vanilla_the_baseline_is_the_first_arm_without_liger() -> None:
-    arms = ["Liger + seed=1", "vanilla + seed=1", "vanilla + seed=2"]
-    assert choose_baseline(arms) == "vanilla + seed=1"
-    assert choose_baseline(["Liger + seed=1"]) == "Liger + seed=1"
+    with_liger = {"Liger + seed=1": TrainingArguments(use_liger=True, seed=1)}
+    without = {f"vanilla + seed={seed}": TrainingArguments(seed=seed) for seed in (1, 2)}
+    assert choose_baseline(with_liger | without) == "vanilla + seed=1"
+    assert choose_baseline(with_liger) == "Liger + seed=1"
+
+
+def test_whether_an_arm_has_liger_is_read_from_its_arguments_and_not_from_its_name() -> None:
+    arms = {
+        "vanilla + rope": TrainingArguments(use_liger=True, liger_kernels=["rope"]),
+        "plain": TrainingArguments(),
+    }
+    assert choose_baseline(arms) == "plain"
 
 
 def test_an_unknown_baseline_is_refused_in_a_line_that_lists_the_arms() -> None:
@@ -75,7 +85,7 @@ def test_losses_are_compared_only_between_arms_that_compute_the_same() -> None:
     assert of_adamw.loc["Liger + adamw_torch", "loss_difference"].notna().any()
 
 
-def test_losses_that_differ_are_laid_to_their_arms() -> None:
+def test_the_warning_about_losses_names_the_arms_that_differ() -> None:
     runs = grids.six_arms()
     for run in runs:
         if run.training_args.torch_compile and not run.training_args.use_liger:
@@ -87,7 +97,7 @@ def test_losses_that_differ_are_laid_to_their_arms() -> None:
     )
 
 
-def test_what_leaves_the_maths_alone_are_axes() -> None:
+def test_every_setting_that_leaves_the_maths_alone_is_an_axis() -> None:
     assert set(AXES) >= SAME_MATHS
 
 
@@ -102,7 +112,9 @@ def test_what_leaves_the_maths_alone_are_axes() -> None:
         ("weights", {"bf16": False}),
     ],
 )
-def test_arms_that_rightly_start_apart_raise_no_doubt(part: str, change: dict[str, object]) -> None:
+def test_checksums_may_differ_between_arms_whose_settings_decide_rows_or_weights(
+    part: str, change: dict[str, object]
+) -> None:
     arms = {"vanilla": {}, "other": change, "compiled": {"torch_compile": True}}
     runs = grids.grid(sizes=(16,), repeats=2, arms=arms, steps=4)
     for run in runs:
@@ -115,8 +127,8 @@ def test_arms_that_rightly_start_apart_raise_no_doubt(part: str, change: dict[st
     assert len(analyse(runs).warnings) == 1
 
 
-def test_a_single_kernel_is_enough_for_an_arm_to_be_what_it_is_called() -> None:
-    arms = {"vanilla": {}, "Liger (rope)": {"liger_kernels": ["rope"]}}
+def test_one_active_kernel_is_enough_for_a_liger_arm_to_raise_no_warning() -> None:
+    arms = {"vanilla": {}, "Liger (rope)": {"use_liger": True, "liger_kernels": ["rope"]}}
     runs = grids.grid(sizes=(16,), repeats=2, arms=arms, steps=4)
     for run in runs:
         if run.training_args.use_liger:
@@ -127,7 +139,7 @@ def test_a_single_kernel_is_enough_for_an_arm_to_be_what_it_is_called() -> None:
     assert "In 1 run of the Liger (rope) arm no part of Liger was active" in warning
 
 
-def test_energy_is_taken_from_the_last_row_and_averaged() -> None:
+def test_energy_is_taken_from_the_last_row_and_averaged_over_repeats() -> None:
     runs = grids.two_arms(((120.0, 100.0), (120.0, 100.0)))
     assert analyse(runs).cells["energy_J_per_token"].isna().all()
     for run, energy in zip(runs, (0.02, 0.05, 0.04, 0.05), strict=True):
@@ -137,13 +149,13 @@ def test_energy_is_taken_from_the_last_row_and_averaged() -> None:
     assert row(analysis.cells, arm="Liger")["energy_J_per_token"] == pytest.approx(0.03)
 
 
-def test_arms_without_a_recorded_order_begin_with_the_default() -> None:
+def test_arms_without_a_recorded_order_are_sorted_by_axis_with_defaults_first() -> None:
     arms = {
-        "Liger + adamw_torch": {"optim": "adamw_torch"},
+        "Liger + adamw_torch": {"use_liger": True, "optim": "adamw_torch"},
         "vanilla": {},
-        "Liger + max_seq_length=2048": {"max_seq_length": 2048},
+        "Liger + max_seq_length=2048": {"use_liger": True, "max_seq_length": 2048},
         "Liger": {},
-        "Liger + max_seq_length=64": {"max_seq_length": 64},
+        "Liger + max_seq_length=64": {"use_liger": True, "max_seq_length": 64},
         "vanilla + limit": {"gpu_memory_limit_gib": None},
     }
     runs = grids.grid(sizes=(16,), repeats=1, arms=arms, steps=4)

@@ -105,7 +105,7 @@ def test_two_different_runs_of_one_condition_are_refused(tmp_path: Path) -> None
         read_experiment([first, second])
 
 
-def test_a_bare_failed_run_in_front_does_not_stand_for_the_others(tmp_path: Path) -> None:
+def test_a_failed_run_without_records_is_no_reference_for_the_others(tmp_path: Path) -> None:
     bare = Run(grids.make_run("Liger", 16).training_args, FAILED)
     parts = [
         write_grid(tmp_path / "failed", [bare]),
@@ -182,7 +182,7 @@ def test_parts_of_a_grid_of_many_arms_are_merged(tmp_path: Path) -> None:
     assert len(read_experiment(parts)) == len(runs)
 
 
-def test_what_is_an_axis_in_no_single_folder_has_to_agree(tmp_path: Path) -> None:
+def test_a_setting_that_varies_only_between_folders_is_refused(tmp_path: Path) -> None:
     runs = grids.grid(sizes=(16,), repeats=1, arms=grids.SIX_ARMS, steps=4)
     compiled = [run for run in runs if run.training_args.torch_compile]
     plain = [run for run in runs if not run.training_args.torch_compile]
@@ -191,7 +191,7 @@ def test_what_is_an_axis_in_no_single_folder_has_to_agree(tmp_path: Path) -> Non
         read_experiment(parts)
 
 
-def test_an_arms_name_stands_for_the_same_settings_everywhere(tmp_path: Path) -> None:
+def test_an_arm_name_with_two_settings_is_refused(tmp_path: Path) -> None:
     runs = grids.grid(sizes=(16,), repeats=1, arms=grids.FOUR_ARMS, steps=4)
     folder = write_grid(tmp_path / "a", runs)
     slow = grids.make_run("vanilla", 24, steps=4, optim="rmsprop")
@@ -199,7 +199,7 @@ def test_an_arms_name_stands_for_the_same_settings_everywhere(tmp_path: Path) ->
         read_experiment([folder, write_grid(tmp_path / "b", [slow])])
 
 
-def test_an_arm_has_one_name(tmp_path: Path) -> None:
+def test_an_arm_with_two_names_is_refused(tmp_path: Path) -> None:
     runs = grids.grid(sizes=(16,), repeats=1, arms=grids.FOUR_ARMS, steps=4)
     folder = write_grid(tmp_path / "a", runs)
     again = grids.make_run("vanilla, plain", 24, steps=4)
@@ -209,7 +209,7 @@ def test_an_arm_has_one_name(tmp_path: Path) -> None:
         read_experiment([folder, write_grid(tmp_path / "b", [again])])
 
 
-def test_kernels_mean_nothing_to_vanilla_and_their_order_nothing_at_all(tmp_path: Path) -> None:
+def test_kernels_of_vanilla_and_the_order_of_kernels_are_not_compared(tmp_path: Path) -> None:
     runs = [
         grids.make_run("vanilla", 16, liger_kernels=["rope"]),
         grids.make_run("vanilla", 24),
@@ -223,7 +223,7 @@ def test_kernels_mean_nothing_to_vanilla_and_their_order_nothing_at_all(tmp_path
     ("part", "change"),
     [("dataset", {"max_seq_length": 512}), ("weights", {"seed": 7}), ("weights", {"bf16": False})],
 )
-def test_checksums_are_compared_where_they_should_agree(
+def test_checksums_are_compared_between_runs_with_the_same_rows_or_weights(
     tmp_path: Path, part: str, change: dict[str, Any]
 ) -> None:
     arms = {"vanilla": {}, "other": change}

@@ -119,7 +119,7 @@ def test_settings_reach_the_trainer(tmp_path: Path) -> None:
     assert config["loss_type"] == "chunked_nll"
 
 
-def test_kernels_go_by_the_architectures_own_names() -> None:
+def test_kernels_are_switched_on_by_the_architectures_own_names() -> None:
     assert liger_switches("phi3", ["swiglu"]) == {
         "rope": False,
         "rms_norm": False,
@@ -130,7 +130,7 @@ def test_kernels_go_by_the_architectures_own_names() -> None:
     assert liger_switches("gemma2", ["swiglu"])["geglu"] is True
 
 
-def test_a_kernel_that_an_architecture_lacks_is_an_error_that_lists_those_it_has() -> None:
+def test_a_kernel_that_the_architecture_lacks_is_refused_with_a_list_of_those_it_has() -> None:
     with pytest.raises(InvalidInput, match="no rope for 'nemotron'; it has fused") as error:
         liger_switches("nemotron", ["rope"])
     assert "\n" not in str(error.value)

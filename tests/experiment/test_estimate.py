@@ -11,7 +11,8 @@ import pytest
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.catalog import MODELS, PHI3_MINI
 from liger_benchmark.experiment import estimate
-from liger_benchmark.experiment.grid import ExperimentArguments, expand_grid
+from liger_benchmark.experiment.axes import ExperimentArguments
+from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.flyte import command_line
 
 PHI3_PARAMETERS = 3_821_079_552  # as transformers counts them, under results/
@@ -32,7 +33,7 @@ def test_every_built_in_models_size_is_known(name: str) -> None:
     assert estimate.n_parameters(MODELS[name]) == pytest.approx(expected, rel=0.02)
 
 
-def test_the_blogs_grid_is_a_matter_of_minutes_on_an_h100() -> None:
+def test_the_blogs_grid_takes_minutes_on_an_h100() -> None:
     # It took 8 minutes (results/phi3-mini-h100-39gib), an estimate within a factor of two.
     hours = estimate.gpu_hours(GRID, PHI3_PARAMETERS, "NVIDIA H100 80GB HBM3")
     assert hours is not None
@@ -42,7 +43,7 @@ def test_the_blogs_grid_is_a_matter_of_minutes_on_an_h100() -> None:
     assert on_flyte > hours
 
 
-def test_what_makes_a_run_longer_makes_the_estimate_longer() -> None:
+def test_accumulation_fp32_and_compilation_make_the_estimate_longer() -> None:
     def hours(**settings: object) -> float:
         grid = expand_grid(ExperimentArguments(), TrainingArguments(**settings), 1)  # type: ignore[arg-type]
         known = estimate.gpu_hours(grid, PHI3_PARAMETERS, "NVIDIA H100 80GB HBM3")
@@ -56,7 +57,7 @@ def test_what_makes_a_run_longer_makes_the_estimate_longer() -> None:
     assert hours(torch_compile=True) - hours() == pytest.approx(compiling)
 
 
-def test_what_is_not_known_is_said(tmp_path: Path) -> None:
+def test_the_estimate_says_what_is_not_known(tmp_path: Path) -> None:
     assert "about" in estimate.expected(GRID, PHI3_MINI, "NVIDIA H100 80GB HBM3")
     for config, gpu in ((PHI3_MINI, "Acme 9000"), ({"model_type": "mamba"}, "NVIDIA H100")):
         assert "unknown GPU hours" in estimate.expected(GRID, config, gpu)

@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 
 from liger_benchmark.arguments import LIGER_KERNELS, TrainingArguments
-from liger_benchmark.experiment.grid import (
-    AXES,
-    NO_AXIS,
-    ExperimentArguments,
-    arms_of,
-    describe_grid,
-    expand_grid,
-)
+from liger_benchmark.experiment.axes import AXES, NO_AXIS, ExperimentArguments
+from liger_benchmark.experiment.grid import arms_of, describe_grid, expand_grid
 from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.validation import InvalidInput
 
@@ -30,7 +24,7 @@ def names(**axes: object) -> list[str]:
     return list(arms_of(experiment(**axes)))
 
 
-def test_every_training_argument_is_an_axis_or_says_why_not() -> None:
+def test_every_training_argument_is_an_axis_or_has_a_reason_not_to_be_one() -> None:
     fields = {f.name for f in dataclasses.fields(TrainingArguments)}
     assert fields == set(AXES) | set(NO_AXIS)
     for name, reason in NO_AXIS.items():
@@ -105,7 +99,7 @@ def test_values_reach_the_runs_and_repeats_are_outermost() -> None:
     assert len({a.slug for a in grid}) == len(grid)
 
 
-def test_named_arms_alone_are_run() -> None:
+def test_only_the_named_arms_are_run() -> None:
     axes = {"use_liger": [False, True], "torch_compile": [False, True]}
     assert names(**axes, arms=["Liger", "vanilla + torch_compile"]) == [
         "vanilla + torch_compile",
@@ -214,7 +208,7 @@ def test_arms_that_would_be_one_folder_are_refused() -> None:
     assert "weight_decay=1e-06" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_kernels_that_are_in_no_axis_are_in_the_arms_name_all_the_same() -> None:
+def test_kernels_other_than_the_default_are_in_the_arms_name_without_an_axis() -> None:
     only_rope = TrainingArguments(liger_kernels=["rope"])
     arms = {a.arm for a in expand_grid(experiment(use_liger=[True, False]), only_rope, 1)}
     assert arms == {"Liger (rope)", "vanilla"}

@@ -66,7 +66,7 @@ def test_what_needs_a_gpu_is_refused_without_one_and_only_then(
     assert prepare(text, REMOTE) == ""
 
 
-def test_a_plain_model_is_trained_in_bf16_on_a_cpu_too(prepare: Prepare) -> None:
+def test_a_model_without_liger_may_be_trained_in_bf16_on_a_cpu(prepare: Prepare) -> None:
     assert prepare(f"experiment_args: {{use_liger: [false]}}\ntraining_args: {{{TINY}}}") == ""
 
 
@@ -85,7 +85,7 @@ def test_a_plain_model_is_trained_in_bf16_on_a_cpu_too(prepare: Prepare) -> None
     ],
 )
 @pytest.mark.parametrize("command", [LOCAL, REMOTE], ids=["local", "remote"])
-def test_a_name_that_leads_nowhere_is_refused(
+def test_a_model_or_dataset_name_that_cannot_be_found_is_refused(
     prepare: Prepare, names: str, message: str, command: list[str]
 ) -> None:
     assert prepare(f"training_args: {{{names}}}", command, GPU).startswith(message)
@@ -108,13 +108,17 @@ def test_a_model_without_a_tokenizer_is_refused(prepare: Prepare, folder: Path) 
 
 
 @pytest.mark.parametrize("text", ['{"model_type": "lla', "[]", '{"model_type": ["llama"]}'])
-def test_a_config_that_is_none_is_refused(prepare: Prepare, folder: Path, text: str) -> None:
+def test_a_config_that_is_not_a_valid_mapping_is_refused(
+    prepare: Prepare, folder: Path, text: str
+) -> None:
     (folder / "config.json").write_text(text)
     message = prepare(f"training_args: {{model_name: '{folder}'}}", gpu=GPU)
     assert message.startswith("training_args.model_name: ") and "config.json" in message
 
 
-def test_sizes_that_make_no_sense_cost_the_estimate_alone(prepare: Prepare, folder: Path) -> None:
+def test_a_config_with_absurd_sizes_is_accepted_without_an_estimate(
+    prepare: Prepare, folder: Path
+) -> None:
     (folder / "config.json").write_text(json.dumps(MODELS["phi3-tiny"] | {"hidden_size": 10**400}))
     assert prepare(f"training_args: {{model_name: '{folder}'}}", gpu=GPU) == ""
     config = MODELS["phi3-tiny"] | {"num_attention_heads": 0, "head_dim": None}
@@ -134,7 +138,7 @@ def test_an_attention_that_the_model_lacks_is_refused(prepare: Prepare, folder: 
         assert prepare(text, gpu=GPU) == ""
 
 
-def test_a_folder_of_this_machine_is_no_clusters(prepare: Prepare, folder: Path) -> None:
+def test_a_local_folder_is_refused_for_a_run_on_a_cluster(prepare: Prepare, folder: Path) -> None:
     text = f"training_args: {{model_name: '{folder}'}}"
     assert prepare(text, gpu=GPU) == ""
     assert "is a folder on this machine, where a cluster cannot read it" in prepare(text, REMOTE)

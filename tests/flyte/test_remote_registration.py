@@ -24,7 +24,7 @@ from support.control_plane import (
 )
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.experiment.grid import ExperimentArguments
+from liger_benchmark.experiment.axes import ExperimentArguments
 
 BLOG = (f"{WORKFLOW}.py", "benchmarking_experiment", "--inputs-file", "phi3_inputs.yaml")
 EXPERIMENT = f"{WORKFLOW}.benchmarking_experiment"

@@ -21,9 +21,10 @@ from support.tiny import TINY
 
 import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.experiment.grid import ExperimentArguments
+from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.experiment.inputs_file import ExperimentInputs, read_inputs_file
 from liger_benchmark.flyte import conditions, local_run
+from liger_benchmark.report.page import main as rebuild_report
 from liger_benchmark.run import read_run
 from liger_benchmark.training import condition
 from liger_benchmark.training.isolated_process import run_isolated
@@ -181,7 +182,7 @@ def test_the_page_of_a_run_is_the_page_that_the_command_rebuilds(
     run_experiment(TINY, grid)
     [page] = build_folder.glob("results/*/report.html")
     rebuilt = tmp_path / "rebuilt.html"
-    page.main([str(page.parent), "--output", str(rebuilt)])
+    rebuild_report([str(page.parent), "--output", str(rebuilt)])
     assert rebuilt.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
 
 
@@ -195,7 +196,7 @@ def test_the_page_is_rebuilt_with_the_baseline_that_was_chosen(build_folder: Pat
     run_experiment(TINY, grid)
     [page] = build_folder.glob("results/*/report.html")
     before = page.read_text(encoding="utf-8")
-    assert page.main([str(page.parent)]) == 0
+    assert rebuild_report([str(page.parent)]) == 0
     assert page.read_text(encoding="utf-8") == before
     assert read_inputs_file(page.parent / "inputs.yaml").experiment_args.baseline == grid.baseline
 

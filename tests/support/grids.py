@@ -1,101 +1,13 @@
-"""Fixed synthetic grids for the tests of the analysis and the report.
-
-The numbers follow simple formulas, so that a test can work out by hand what must come out.
-"""
+"""Fixed synthetic grids for the tests of the analysis and the report."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY, Run
-
-SIZES = (16, 24, 32, 40, 48, 56)
-# Tokens per second of repeat 1, 2 and 3, as factors of the cell's own rate.
-REPEAT_FACTORS = {"vanilla": (1.00, 1.02, 0.99), "Liger": (1.00, 1.01, 1.00)}
-VANILLA_RATE = 12_000.0
-GPU = {
-    "name": "NVIDIA H100 80GB HBM3",
-    "memory_GiB": 79.1,
-    "driver": "575.57.08",
-    "power_limit_W": 700.0,
-    "clocks_start": {"sm_MHz": 1980, "memory_MHz": 2619, "temperature_C": 34},
-    "clocks_end": {"sm_MHz": 1755, "memory_MHz": 2619, "temperature_C": 58},
-    "other_processes": [],
-}
-PACKAGES = {
-    "torch": "2.13.0",
-    "triton": "3.7.1",
-    "transformers": "5.23.0",
-    "trl": "1.14.0",
-    "liger-kernel": "0.8.5",
-    "datasets": "5.2.0",
-}
-
-
-def make_run(
-    arm: str,
-    size: int,
-    repeat: int = 1,
-    *,
-    outcome: str = COMPLETED,
-    rate: float | None = None,
-    memory_mb: float | None = None,
-    factor: float = 1.0,
-    energy: float | None = None,
-    steps: int = 40,
-    cpu: bool = False,
-    **arguments: Any,
-) -> Run:
-    """One run; `rate` is its average tokens per second, `memory_mb` its peak memory.
-
-    An arm other than Liger and vanilla has Liger if its name begins so, and `factor` times the
-    speed and 1/`factor` times the memory of those two.
-    """
-    liger = arm.startswith("Liger")
-    settings: dict[str, Any] = {
-        "model_name": "builtin:phi3-mini",
-        "dataset_name": "builtin:instructions",
-        "gpu_memory_limit_gib": None if cpu else 39.0,
-        "bf16": not cpu,
-        "max_steps": steps,
-        "arm_name": "" if arm in ("Liger", "vanilla") else arm,
-    } | arguments
-    args = TrainingArguments(
-        use_liger=liger, per_device_train_batch_size=size, run=repeat, **settings
-    )
-    own_rate = VANILLA_RATE * (1 + size / 200) * (1.2 + size / 250 if liger else 1.0)
-    own_factors = REPEAT_FACTORS["Liger" if liger else "vanilla"]
-    rate = rate or factor * own_rate * own_factors[(repeat - 1) % 3]
-    memory_mb = memory_mb or (14_000 + size * (430 if liger else 620)) / factor
-    history = _history(args, rate, memory_mb, cpu) if outcome == COMPLETED else pd.DataFrame()
-    if energy is not None and outcome == COMPLETED:
-        history["avg_energy_J_per_token"] = energy
-    return Run(args, outcome, history, _record(args, outcome, repeat, cpu))
-
-
-def grid(
-    sizes: tuple[int, ...] = SIZES,
-    repeats: int = 3,
-    arms: Iterable[str] | Mapping[str, dict[str, Any]] = ("Liger", "vanilla"),
-    **settings: Any,
-) -> list[Run]:
-    """Every run of a grid, all completed, in the grid's order.
-
-    `arms` may give each arm settings of its own.
-    """
-    own = arms if isinstance(arms, Mapping) else dict.fromkeys(arms, {})
-    return [
-        make_run(arm, size, repeat, **settings | own[arm])
-        for repeat in range(1, repeats + 1)
-        for size in sizes
-        for arm in own
-    ]
-
+from liger_benchmark.run import FAILED, OUT_OF_MEMORY, Run
+from support.runs import SIZES, grid, make_run
 
 # use_liger × torch_compile × loss_type, without what excludes each other.
 SIX_ARMS: dict[str, dict[str, Any]] = {
@@ -106,12 +18,12 @@ SIX_ARMS: dict[str, dict[str, Any]] = {
         "torch_compile": True, "loss_type": "chunked_nll", "factor": 0.9,
     },
     "Liger": {},
-    "Liger + torch_compile": {"torch_compile": True, "factor": 1.1},
+    "Liger + torch_compile": {"use_liger": True, "torch_compile": True, "factor": 1.1},
 }  # fmt: skip
 # use_liger × optim: the optimisers compute different things.
 FOUR_ARMS: dict[str, dict[str, Any]] = {
     "Liger": {},
-    "Liger + adamw_torch": {"optim": "adamw_torch", "factor": 0.85},
+    "Liger + adamw_torch": {"use_liger": True, "optim": "adamw_torch", "factor": 0.85},
     "vanilla": {},
     "vanilla + adamw_torch": {"optim": "adamw_torch", "factor": 0.85},
 }
@@ -130,7 +42,7 @@ def two_arms(
 
 def complete() -> list[Run]:
     """36 runs: vanilla runs out of memory at 48 and 56, everything else completes."""
-    return [_out_of_memory(run) if _is_vanilla_above(run, 40) else run for run in grid()]
+    return [_out_of_memory(run) if _is_vanilla_above(run, 40) else run for run in grid(SIZES)]
 
 
 def with_failures() -> list[Run]:
@@ -251,7 +163,12 @@ def many_bars() -> list[Run]:
 
 def long_names() -> list[Run]:
     """Eight arms with names of up to ninety letters, at six batch sizes."""
-    kernels = {"Liger (rope, rms_norm, swiglu)": {"liger_kernels": ["rope", "rms_norm", "swiglu"]}}
+    kernels = {
+        "Liger (rope, rms_norm, swiglu)": {
+            "use_liger": True,
+            "liger_kernels": ["rope", "rms_norm", "swiglu"],
+        }
+    }
     arms = {
         " + ".join([base, *extra]): {**own, **dict.fromkeys(extra, True), **length}
         for base, own in {"vanilla": {}, **kernels}.items()
@@ -267,7 +184,11 @@ def long_names() -> list[Run]:
 def no_vanilla() -> list[Run]:
     """Two lengths of text, with Liger alone: neither of the arms is one of the blog's."""
     arms = {
-        f"Liger + max_seq_length={length}": {"max_seq_length": length, "factor": factor}
+        f"Liger + max_seq_length={length}": {
+            "use_liger": True,
+            "max_seq_length": length,
+            "factor": factor,
+        }
         for length, factor in ((512, 1.0), (2048, 0.8))
     }
     runs = grid(sizes=(2, 4), repeats=2, arms=arms, steps=6)
@@ -313,74 +234,3 @@ def _out_of_memory(run: Run) -> Run:
     }
     record["phases"] = {"process": 0.4, "imports": 0.1, "data": 0.3, "model": 1.9, "teardown": 0.5}
     return Run(run.training_args, OUT_OF_MEMORY, pd.DataFrame(), record)
-
-
-def _history(args: TrainingArguments, rate: float, memory_mb: float, cpu: bool) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-    step_tokens = args.per_device_train_batch_size * args.max_seq_length
-    for step in range(1, args.max_steps + 1):
-        warm = step <= args.n_warmup_steps
-        wobble = 1 + 0.01 * math.sin(1.7 * step + args.run)
-        step_rate = rate * (0.35 if step == 1 else wobble)
-        # The arms differ by 0.1 % in bf16, by far less in fp32, growing over the steps.
-        apart = (1e-3 if args.bf16 else 2e-6) * step / args.max_steps if args.use_liger else 0.0
-        loss = (1.2 + 9.2 * math.exp(-step / 9)) * (1 + 0.02 * math.sin(step)) * (1 + apart)
-        row = {
-            "use_liger": args.use_liger,
-            "per_device_train_batch_size": args.per_device_train_batch_size,
-            "run": args.run,
-            "step": step,
-            "is_warmup": warm,
-            "loss": loss,
-            "grad_norm": 3.1 + math.cos(step),
-            "learning_rate": args.learning_rate * (1 - step / args.max_steps),
-            "num_input_tokens_seen": step * step_tokens,
-            "step_seconds": step_tokens / step_rate,
-            "step_tokens": step_tokens,
-            "step_tokens_per_second": step_rate,
-            "avg_tokens_per_second": math.nan if warm else rate,
-        }
-        total = math.nan if warm else memory_mb
-        if cpu:
-            row |= {"step_peak_resident_set_MB": memory_mb, "total_peak_resident_set_MB": total}
-        else:
-            row |= {
-                "step_peak_memory_allocated_MB": 0.96 * memory_mb,
-                "step_peak_memory_reserved_MB": memory_mb,
-                "total_peak_memory_allocated_MB": 0.96 * total,
-                "total_peak_memory_reserved_MB": total,
-            }
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _record(args: TrainingArguments, outcome: str, repeat: int, cpu: bool) -> dict[str, Any]:
-    on = args.use_liger
-    parts = {"rms_norm": 65, "swiglu": 32, "rope": 32, "fused_linear_cross_entropy": 1}
-    position = (repeat - 1) * 100 + args.per_device_train_batch_size * 2 + (not on)
-    return {
-        "phases": {
-            "process": 0.4, "imports": 7.5 if position == 32 else 0.1, "data": 0.3, "model": 1.9,
-            "trainer": 0.6, "warmup_steps": 1.2,
-            "steps": round(args.per_device_train_batch_size * (0.28 if on else 0.38), 2),
-            "between_steps": 0.2, "save": 0.1, "teardown": 0.5,
-        },
-        "liger": {**{name: count if on else 0 for name, count in parts.items()}, "parts": parts},
-        "weights": {
-            "origin": "random", "source": args.model_name, "revision": None,
-            "n_parameters": 4_000_000 if cpu else 3_821_079_552, "checksum": "5f0c2a",
-            "dtype": "float32" if cpu else "bfloat16", "attn_implementation": "sdpa",
-        },
-        "dataset": {
-            "origin": "builtin", "source": args.dataset_name, "revision": None,
-            "rows": args.per_device_train_batch_size * args.max_steps,
-            "checksum": f"rows-{args.per_device_train_batch_size}", "padding_fraction": 0.12,
-        },
-        "environment": {
-            "python": "3.11.2", "platform": "Linux-6.1-x86_64", "cpu": "Xeon",
-            "packages": dict(PACKAGES), "gpu": None if cpu else dict(GPU),
-            "triton_interpreter": cpu,
-        },
-        "started_at": f"2026-11-20T10:{position // 60:02d}:{position % 60:02d}+00:00",
-        "wandb_url": f"https://wandb.ai/team/liger/runs/{args.slug}",
-    }  # fmt: skip

@@ -40,7 +40,7 @@ from support.tiny import TINY
 import liger_kernel_finetuning as workflow
 from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.experiment.grid import ExperimentArguments
+from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.files import atomic_folder, lock
 from liger_benchmark.flyte import conditions, local_run
 from liger_benchmark.run import COMPLETED, FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run

@@ -13,7 +13,7 @@ from support.tiny import TINY
 import liger_kernel_finetuning as workflow
 from liger_benchmark import catalog
 from liger_benchmark.analysis.hardware import SMOKE_MODELS
-from liger_benchmark.experiment.grid import ExperimentArguments
+from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.experiment.preflight import check_model
 from liger_benchmark.flyte import conditions, local_run

@@ -1,0 +1,149 @@
+"""The axes of an experiment: which fields of the training arguments vary, and over which values.
+
+A field becomes an axis of the grid when its values are listed. The batch size is what results are
+plotted against; all other axes together make the arms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.validation import (
+    InvalidInput,
+    check_field,
+    known_keys,
+    read_fields,
+    refuse_repeated,
+    show,
+)
+
+# Runs. A larger grid is taken for a mistake.
+MAX_GRID = 10_000
+
+# Fields that cannot be an axis, and why.
+NO_AXIS = {
+    "model_name": "an experiment is about one model; run the command once for each",
+    "dataset_name": "an experiment is about one dataset; run the command once for each",
+    "report_to": "it changes nothing about a run",
+    "require_idle_gpu": "it changes nothing about a run",
+    "run": "n_runs counts the runs",
+    "arm_name": "arms are named by their axes",
+}
+
+
+def _axis(*values: Any) -> Any:
+    """A dataclass field that lists `values` by default; None, for no axis, if there are none."""
+    return field(default_factory=lambda: list(values) or None)
+
+
+@dataclass(frozen=True)
+class ExperimentArguments:
+    """The axes of the grid: every combination of the listed values is a condition.
+
+    Attributes:
+        arms: the names of the arms to run; all combinations by default.
+        baseline: the name of the arm that the others are compared with; by default vanilla if it
+            is an arm, else the first arm without Liger, else the first arm.
+
+    Raises:
+        InvalidInput: if an axis is empty, lists a value twice or lists one that cannot be run.
+    """
+
+    use_liger: list[bool] = _axis(True, False)
+    per_device_train_batch_size: list[int] = _axis(16, 24, 32, 40, 48, 56)
+    liger_kernels: list[list[str]] | None = _axis()
+    torch_compile: list[bool] | None = _axis()
+    loss_type: list[str] | None = _axis()
+    attn_implementation: list[str] | None = _axis()
+    gradient_checkpointing: list[bool] | None = _axis()
+    optim: list[str] | None = _axis()
+    max_seq_length: list[int] | None = _axis()
+    gradient_accumulation_steps: list[int] | None = _axis()
+    bf16: list[bool] | None = _axis()
+    learning_rate: list[float] | None = _axis()
+    weight_decay: list[float] | None = _axis()
+    warmup_ratio: list[float] | None = _axis()
+    lr_scheduler_type: list[str] | None = _axis()
+    dataset_format: list[str] | None = _axis()
+    max_steps: list[int] | None = _axis()
+    n_warmup_steps: list[int] | None = _axis()
+    num_train_epochs: list[float] | None = _axis()
+    per_device_eval_batch_size: list[int] | None = _axis()
+    eval_strategy: list[str] | None = _axis()
+    save_strategy: list[str] | None = _axis()
+    logging_steps: list[int] | None = _axis()
+    include_num_input_tokens_seen: list[bool] | None = _axis()
+    seed: list[int] | None = _axis()
+    gpu_memory_limit_gib: list[float | None] | None = _axis()
+    arms: list[str] | None = None
+    baseline: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in AXES:
+            _check_axis(f"experiment_args.{name}", name, getattr(self, name))
+        if self.baseline is not None and not isinstance(self.baseline, str):
+            raise InvalidInput(f"experiment_args.baseline: {show(self.baseline)} is not a text")
+        if self.arms is not None and not (
+            isinstance(self.arms, list) and all(isinstance(name, str) for name in self.arms)
+        ):
+            raise InvalidInput(f"experiment_args.arms: {show(self.arms)} is not a list of names")
+
+    @classmethod
+    def from_mapping(cls, mapping: Any) -> ExperimentArguments:
+        """Read a mapping as it comes out of YAML or JSON.
+
+        Raises:
+            InvalidInput: if a key is unknown or a value does not fit.
+        """
+        where = "experiment_args"
+        if isinstance(mapping, Mapping):
+            for key in mapping:
+                if key in NO_AXIS:
+                    raise InvalidInput(f"{where}.{key}: cannot be an axis: {NO_AXIS[key]}")
+            for key, value in known_keys(cls, where, mapping).items():
+                if value is None:
+                    raise InvalidInput(
+                        f"{where}.{key}: null is no value; list some or leave the line out"
+                    )
+        return cls(**read_fields(cls, where, mapping))
+
+    @classmethod
+    def from_json(cls, text: str, **_: Any) -> ExperimentArguments:
+        """Read JSON as strictly as `from_mapping`; flytekit's command line calls this method."""
+        given = json.loads(text)
+        if isinstance(given, dict):  # flytekit writes null for an axis that is not listed
+            given = {k: v for k, v in given.items() if v is not None}
+        return cls.from_mapping(given)
+
+    @property
+    def axes(self) -> dict[str, list[Any]]:
+        """The values of every axis that is listed, including the batch size and `use_liger`."""
+        given = {name: getattr(self, name) for name in AXES}
+        return {name: values for name, values in given.items() if values is not None}
+
+
+AXES = tuple(
+    f.name for f in dataclasses.fields(ExperimentArguments) if f.name not in ("arms", "baseline")
+)
+
+
+def _check_axis(key: str, name: str, values: Any) -> None:
+    if values is None and name not in ("use_liger", BATCH_SIZE):
+        return  # not an axis of this grid
+    if not isinstance(values, list):
+        raise InvalidInput(f"{key}: {show(values)} is not a list; write [{show(values)}]")
+    if not values:
+        raise InvalidInput(f"{key}: [] is empty; list at least one value")
+    if len(values) > MAX_GRID:
+        raise InvalidInput(
+            f"{key}: lists {len(values)} values; at most {MAX_GRID} runs are allowed"
+        )
+    for value in values:
+        check_field(TrainingArguments, "experiment_args", name, value)
+    # Lists of kernels that differ only in their order are the same value.
+    refuse_repeated(key, [sorted(v) if isinstance(v, list) else v for v in values])

@@ -123,21 +123,24 @@ class Phases:
             self.seconds[name] = time.perf_counter() - began
 
     def with_steps(self, callback: EfficiencyCallback) -> dict[str, float]:
-        """The phases, with `training` split into `warmup_steps`, `steps` and `between_steps`."""
+        """The phases, with `training` split: into the steps, what lay between them, and pauses.
+
+        Those are `rehearsal` and `checks`, see `BenchmarkTrainer`.
+        """
         seconds = dict(self.seconds)
         in_training = seconds.pop("training", 0.0)
-        return seconds | {
-            "warmup_steps": callback.warmup_seconds,
-            "steps": callback.seconds,
-            "checks": callback.checking_seconds,
-            "between_steps": max(
-                in_training
-                - callback.warmup_seconds
-                - callback.seconds
-                - callback.checking_seconds,
-                0.0,
-            ),
-        }
+        in_steps = (
+            callback.warmup_seconds + callback.seconds + sum(callback.paused_seconds.values())
+        )
+        return (
+            seconds
+            | callback.paused_seconds
+            | {
+                "warmup_steps": callback.warmup_seconds,
+                "steps": callback.seconds,
+                "between_steps": max(in_training - in_steps, 0.0),
+            }
+        )
 
 
 def train(

@@ -116,7 +116,7 @@ class EfficiencyCallback:
         self.real_tokens = 0
         self.step_started_at = 0.0
         self.loop_started_at = 0.0
-        self.checking_seconds = 0.0
+        self.paused_seconds: dict[str, float] = {}
         self.interruption_seconds = 0.0
         self.joules_counted: float | None = None
         self.joules = 0.0
@@ -131,8 +131,8 @@ class EfficiencyCallback:
         self.next_real_tokens = n_tokens
 
     @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the step's clock for a check that is no part of a user's training."""
+    def paused(self, what: str) -> Iterator[None]:
+        """Stop the step's clock for work that is no part of a user's training, a phase `what`."""
         self.device.synchronize()
         began = self.clock()
         try:
@@ -141,7 +141,7 @@ class EfficiencyCallback:
             self.device.synchronize()
             seconds = self.clock() - began
             self.step_started_at += seconds
-            self.checking_seconds += seconds
+            self.paused_seconds[what] = self.paused_seconds.get(what, 0.0) + seconds
 
     @contextlib.contextmanager
     def interrupted(self, stage: str) -> Iterator[None]:

@@ -114,13 +114,14 @@ def _trainer_class(
             super().__init__(**options)
 
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.state.global_step == 0 and not self.observed.gradients:
-                with callback.paused():
+            # Interpreted on a CPU, no kernel is compiled.
+            if not self.args.use_cpu and self.state.global_step == 0 and not self.observed.proof:
+                with callback.paused("rehearsal"):
                     self.rehearse(model, inputs, *args, **kwargs)
             callback.count_tokens(inputs["input_ids"].numel())
             loss = super().training_step(model, inputs, *args, **kwargs)
             if self.state.global_step == 0 and self.accelerator.sync_gradients:
-                with callback.paused():
+                with callback.paused("checks"):
                     self.observe()
             return loss
 
@@ -137,7 +138,7 @@ def _trainer_class(
             Raises:
                 ArmMismatch: if it does not do what the arm says.
             """
-            self.observed.gradients = gradient_fingerprint(self.model.named_parameters())
+            self.observed.gradients = gradient_fingerprint(cast(Any, self.model).named_parameters())
             self.observed.proof = live_facts(self, compilations)
             if problem := mismatch(self.observed.proof, arguments):
                 raise ArmMismatch(problem)

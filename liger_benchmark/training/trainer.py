@@ -78,9 +78,9 @@ class Observation:
     proof: dict[str, Any] = field(default_factory=dict)
 
     def add_batch(self, batch: Any) -> int:
-        """Add a micro-batch, still on the CPU; returns its number of tokens without padding."""
+        """Add a micro-batch; returns its number of tokens without padding."""
         for name in ("input_ids", "labels", "attention_mask"):
-            values = batch[name].contiguous()
+            values = batch[name].cpu().contiguous()
             self.batches.update(f"{name}{tuple(values.shape)}".encode())
             self.batches.update(values.numpy().tobytes())
         tokens = batch["attention_mask"].numel()
@@ -145,7 +145,7 @@ def _trainer_class(
 
         def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
             batches, n_items = super().get_batch_samples(*args, **kwargs)
-            # On the CPU, before the timed step.
+            # Before the timed step.
             callback.announce_real_tokens(sum(map(self.observed.add_batch, batches)))
             return batches, n_items
 

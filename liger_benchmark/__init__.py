@@ -14,6 +14,7 @@ From the command to the page, and nothing imports what stands above it:
     run.py            one finished run on disk
     arguments.py      the settings of one training run
     catalog.py        what builtin:NAME may stand for
+    columns.py        the names of a history's columns that others read
     code_version.py   the hash of the code that a run's cache key holds
     files.py          files and folders that are written whole or not at all
     wording.py        how numbers and lists are written

@@ -38,18 +38,23 @@ class ExperimentInputs:
         return expand_grid(self.experiment_args, self.training_args, self.n_runs)
 
 
+class InvalidInputsFile(InvalidInput):
+    """A fault of the file itself rather than of a key in it. Its message begins with its name."""
+
+
 def read_inputs_file(path: str | Path) -> ExperimentInputs:
     """Read and check an inputs file.
 
     Raises:
-        InvalidInput: if the file cannot be read, or anything in it cannot be run.
+        InvalidInputsFile: if the file cannot be read.
+        InvalidInput: if anything in it cannot be run.
     """
     name = Path(path).name
     content = _read_yaml(Path(path))
     if content is None:
-        raise InvalidInput(f"{name}: is empty; see phi3_inputs.yaml for what belongs in it")
+        raise InvalidInputsFile(f"{name}: is empty; see phi3_inputs.yaml for what belongs in it")
     if not isinstance(content, dict):
-        raise InvalidInput(
+        raise InvalidInputsFile(
             f"{name}: {show(content)} is not a mapping; "
             f"its keys are {', '.join(f.name for f in dataclasses.fields(ExperimentInputs))}"
         )
@@ -72,19 +77,19 @@ def _read_yaml(path: Path) -> Any:
     """What the YAML file holds.
 
     Raises:
-        InvalidInput: if the file cannot be read, is not YAML or gives a key twice.
+        InvalidInputsFile: if the file cannot be read, is not YAML or gives a key twice.
     """
     name = path.name
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise InvalidInput(f"{name}: cannot be read: {reason}") from None
+        raise InvalidInputsFile(f"{name}: cannot be read: {reason}") from None
     try:
         content = yaml.safe_load(text)
         _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), set())
     except InvalidInput as error:
-        raise InvalidInput(f"{name}: {error}") from None
+        raise InvalidInputsFile(f"{name}: {error}") from None
     # PyYAML itself stumbles over tags on values that they do not fit, such as `!!int ""`.
     except (
         *(yaml.YAMLError, ValueError, RecursionError),
@@ -93,7 +98,7 @@ def _read_yaml(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
-        raise InvalidInput(f"{name}: {one_line(problem)}{where}") from None
+        raise InvalidInputsFile(f"{name}: {one_line(problem)}{where}") from None
     return content
 
 

@@ -13,7 +13,7 @@ from image_spec import GPU_KIND
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.experiment.grid import describe_grid
-from liger_benchmark.experiment.inputs_file import read_inputs_file
+from liger_benchmark.experiment.inputs_file import InvalidInputsFile, read_inputs_file
 from liger_benchmark.training.environment import visible_gpu
 from liger_benchmark.validation import InvalidInput
 
@@ -36,7 +36,7 @@ def prepare(argv: list[str]) -> None:
             preflight.check_experiment(grid, on_cluster=not is_local, gpu=gpu)
         except InvalidInput as error:
             # The file's own faults are told with its name; those in it with the key.
-            where = "" if str(error).startswith(Path(inputs_file).name) else f"{inputs_file}: "
+            where = "" if isinstance(error, InvalidInputsFile) else f"{inputs_file}: "
             raise SystemExit(f"{where}{error}") from None
         _announce(grid, gpu)
     if is_local:

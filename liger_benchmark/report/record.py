@@ -27,6 +27,7 @@ from liger_benchmark.report.markup import (
 )
 from liger_benchmark.report.table import memory_name
 from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY, Run
+from liger_benchmark.validation import one_line
 from liger_benchmark.wording import NO_VALUE, gibibytes, number, significant
 
 COMMAND = "pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file inputs.yaml"
@@ -116,10 +117,9 @@ def environment(analysis: Analysis) -> str:
 
 
 def _outcome_cell(row: Mapping[str, Any]) -> Cell:
-    outcome, reason = _OUTCOMES[row["outcome"]], str(row["reason"])
+    outcome, detail = _OUTCOMES[row["outcome"]], str(row["detail"])
     # An error's message may be pages long; the whole of it is in the JSON.
-    shown = reason if len(reason) <= 300 else f"{reason[:299]}…"
-    return Cell(outcome, shown.removeprefix(outcome).lstrip(": "))
+    return Cell(outcome, one_line(detail, limit=300))
 
 
 def _history_cell(run: Run) -> Cell:

@@ -57,8 +57,9 @@ def results(analysis: Analysis) -> str:
 
 def _notices_and_warnings(analysis: Analysis) -> tuple[list[str], list[str]]:
     """What stands on top of the report (that the grid is a trial), and all other warnings."""
-    n_notices = 0 if analysis.hardware.timings_count else 1
-    return analysis.warnings[:n_notices], analysis.warnings[n_notices:]
+    caveats = analysis.caveats
+    notices = [caveat.text for caveat in caveats if caveat.kind == "trial"]
+    return notices, [caveat.text for caveat in caveats if caveat.kind != "trial"]
 
 
 def _what_was_run(analysis: Analysis) -> str:
@@ -137,7 +138,7 @@ def _first(analysis: Analysis, part: str) -> dict[str, Any]:
 def _verdict(analysis: Analysis) -> str:
     text = verdict_sentence(analysis.claims)
     if not {VANILLA, LIGER} <= set(analysis.arms):
-        reason = analysis.claims[0].measured.removeprefix("nothing: ")
+        reason = analysis.claims[0].not_tested_because
         return paragraph(f"{text.rstrip('.')}: {reason}.", "note")
     rows = [
         [Cell(c.name), Cell(c.published), Cell(c.measured), Cell(c.judgement)]

@@ -196,7 +196,12 @@ def memory_used_MB() -> float:
     with _nvml_device() as (nvml, handle):
         if handle is None:
             return 0.0
-        return float(nvml.nvmlDeviceGetMemoryInfo(handle).used / MIB)
+        # The second version of the call counts what the driver reserves for itself apart.
+        version = getattr(nvml, "nvmlMemory_v2", None)
+        memory = _read_or_none(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version))
+        if memory is None:
+            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+        return float(memory.used / MIB)
 
 
 def visible_gpu() -> str | None:

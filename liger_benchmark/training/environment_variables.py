@@ -12,12 +12,13 @@ import re
 # All variables of PyTorch, CUDA and its libraries, Triton, Liger, and of the libraries that share
 # out a CPU's threads.
 _MATTERS = re.compile(
-    r"(PYTORCH|TORCH|CUDA|NVIDIA|CUBLAS|CUDNN|NCCL|TRITON|LIGER|OMP|MKL|KMP|OPENBLAS|TOKENIZERS"
-    r"|ACCELERATE|TRANSFORMERS)[A-Z0-9]*_\w+|DISABLE_KERNEL_MAPPING|USE_HUB_KERNELS"
+    r"(PYTORCH|TORCH[A-Z]*|CUDA|NVIDIA|CUBLAS(LT)?|CUDNN|NCCL|TRITON|LIGER|OMP|GOMP|MKL|KMP"
+    r"|OPENBLAS|TOKENIZERS|ACCELERATE|TRANSFORMERS)_\w+|DISABLE_KERNEL_MAPPING|USE_HUB_KERNELS"
 )
-# Where something lies, which card is seen (its UUID is in the key), and what this package sets.
+# Where something lies, which version an image says it has, which card is seen (its UUID is in the
+# key), and what this package sets.
 _DOES_NOT = re.compile(
-    r"LIGER_BENCHMARK_\w+|\w+_(HOME|PATH|DIR|ROOT|CACHE)|(CUDA|NVIDIA)_VISIBLE_DEVICES"
+    r"LIGER_BENCHMARK_\w+|\w+_(HOME|PATH|DIR|ROOT|CACHE|VERSION)|(CUDA|NVIDIA)_VISIBLE_DEVICES"
     r"|NVIDIA_(REQUIRE|DRIVER)_\w+|NVIDIA_PRODUCT_NAME|CUDA_DEVICE_ORDER|TRITON_INTERPRET"
     r"|PYTORCH_NVML_BASED_CUDA_CHECK"
 )

@@ -177,6 +177,8 @@ def _measured_range(
     parts = [at(least) if len(judged) == 1 else f"from {at(least)} to {at(most)}"]
     if all(map(all_the_same, judged[low], judged[high])):
         parts[0] += f", the same in {_repeats(judged)}"
+    if claim.kind == "memory" and (used := judged["allocated_saving_percent"].dropna()).size:
+        parts.append(f"of the memory used {_gain(claim, used.min())} to {_gain(claim, used.max())}")
     for sizes, words in (
         (short, "falls short at"),
         (undecided, "undecided at"),

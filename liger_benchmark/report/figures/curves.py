@@ -40,6 +40,8 @@ PHASE_STYLES = {
     "data": (SKY, ""),
     "model": (ORANGE, ""),
     "trainer": (GREEN, ""),
+    "rehearsal": (ORANGE, "////"),
+    "checks": (GREEN, "////"),
     "warmup_steps": (BLUE, "////"),
     "steps": (BLUE, ""),
     "between_steps": (SKY, "////"),

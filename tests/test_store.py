@@ -23,6 +23,7 @@ from liger_benchmark.run import (
     read_run,
     write_run,
 )
+from liger_benchmark.training import environment
 
 
 def some_run(outcome: str = COMPLETED) -> Run:
@@ -132,14 +133,44 @@ def test_the_key_changes_with_everything_that_could_change_the_result(
     assert is_new()
     (dataset / "more.json").write_text("{}")
     assert is_new()
-    monkeypatch.setattr(store, "visible_gpu", lambda: "Some GPU")
-    assert is_new()
-    monkeypatch.setattr(store, "package_versions", lambda: {"torch": "9.9"})
-    assert is_new()
+    for variable in ("PYTORCH_CUDA_ALLOC_CONF", "TORCHDYNAMO_DISABLE", "OMP_NUM_THREADS"):
+        for value in ("1", "2"):
+            monkeypatch.setenv(variable, value)
+            assert is_new(), (variable, value)
+    gpu: dict[str, object] = {}
+    for part, values in (
+        ("name", ("Some GPU", "Another")),
+        ("uuid", ("GPU-1", "GPU-2")),
+        ("memory_GiB", (40.0, 80.0)),
+        ("driver", ("580.1", "590.2")),
+        ("power_limit_W", (None, 300.0, 700.0)),
+    ):
+        for value in values:
+            gpu[part] = value
+            monkeypatch.setattr(store, "gpu", lambda: dict(gpu))
+            assert is_new(), (part, value)
+    versions = environment.package_versions()
+    for package in ("torch", "nvidia-cudnn-cu13", "nvidia-cublas"):
+        versions[package] = "99.9"
+        monkeypatch.setattr(store, "package_versions", lambda: dict(versions))
+        assert is_new(), package
     monkeypatch.setattr(store, "code_digest", lambda: "other")
     assert is_new()
     for changed in (replace(TINY, seed=1), replace(TINY, run=2), replace(TINY, use_liger=True)):
         assert store.run_folder(tmp_path, changed, dataset, model) not in seen
+
+
+@pytest.mark.parametrize("name", ["cuda_visible_devices", "hf_home", "cudnn_version"])
+def test_a_variable_that_changes_no_result_is_no_part_of_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    before = store.run_folder(tmp_path, TINY, tmp_path, tmp_path)
+    monkeypatch.setenv(name.upper(), "")
+    assert store.run_folder(tmp_path, TINY, tmp_path, tmp_path) == before
+
+
+def test_the_versions_of_cublas_and_cudnn_are_in_the_environments_record() -> None:
+    assert {"nvidia-cublas", "nvidia-cudnn-cu13"} <= set(environment.PACKAGES)
 
 
 def test_the_tracker_is_no_part_of_the_key(tmp_path: Path) -> None:

@@ -289,10 +289,14 @@ def _check_loss(
 
 
 def _position(phases: Phases, callback: EfficiencyCallback) -> dict[str, Any]:
-    """The phase and the step in which a run ended. Steps count from 1; 0 is before the first."""
+    """The phase and the step in which a run ended. Steps count from 1; 0 is before the first.
+
+    Of an evaluation or a checkpoint it is the step that it follows.
+    """
     if phases.current != "training":
         return {"phase": phases.current, "step": 0}
-    return {"phase": callback.stage, "step": callback.steps_this_session + 1}
+    is_between_steps = callback.stage in ("evaluation", "checkpoint")
+    return {"phase": callback.stage, "step": callback.steps_this_session + (not is_between_steps)}
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: Any) -> None:

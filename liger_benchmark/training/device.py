@@ -173,13 +173,16 @@ def allocator_retries() -> int:
     return int(torch.cuda.memory_stats().get("num_alloc_retries", 0))
 
 
-def memory_of_others(gpu: dict[str, Any]) -> float:
+def memory_of_others(gpu: dict[str, Any] | None) -> float:
     """The GPU memory in MB that other processes hold now: all that is used and not ours.
 
     Args:
-        gpu: the GPU's record, with `context_MB`.
+        gpu: the GPU's record, with `context_MB`; None if there is no GPU, of which they hold 0.
     """
     import torch
+
+    if gpu is None:
+        return 0.0
 
     ours = torch.cuda.memory_reserved() / MIB + gpu["context_MB"]
     return max(environment.memory_used_MB() - ours, 0.0)

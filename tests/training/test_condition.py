@@ -101,6 +101,7 @@ def test_the_record_holds_the_sources_and_the_seconds_of_each_phase(
         "model",
         "trainer",
         "save",
+        "checks",
         "warmup_steps",
         "steps",
         "between_steps",

@@ -33,15 +33,15 @@ from liger_benchmark.run import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Ten phases and seven colours: those with no colour of their own are told apart by a hatch.
+# Twelve phases and seven colours: those with no colour of their own are told apart by a hatch.
 PHASE_STYLES = {
     "process": (PURPLE, ""),
     "imports": (YELLOW, ""),
     "data": (SKY, ""),
     "model": (ORANGE, ""),
     "trainer": (GREEN, ""),
-    "rehearsal": (ORANGE, "////"),
-    "checks": (GREEN, "////"),
+    "rehearsal": (GREEN, "////"),
+    "checks": (ORANGE, "////"),
     "warmup_steps": (BLUE, "////"),
     "steps": (BLUE, ""),
     "between_steps": (SKY, "////"),

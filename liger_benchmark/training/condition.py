@@ -188,7 +188,7 @@ def train(
             for other in callbacks:
                 trainer.add_callback(other)
         with phases("training"):
-            trainer.train()
+            _run_steps(trainer, callback, record)
         with phases("save"):
             record |= trainer.observed.record()
             end = weights_checksum(model)
@@ -207,6 +207,17 @@ def train(
         gpu["others_memory_MB"]["end"] = memory_of_others(gpu)
     record["phases"] = phases.with_steps(callback)
     return record
+
+
+def _run_steps(trainer: Any, callback: EfficiencyCallback, record: dict[str, Any]) -> None:
+    """Train. What was measured stays if the GPU has no memory for the checkpoint at the end."""
+    try:
+        trainer.train()
+    except Exception as error:
+        is_last = callback.steps_this_session == trainer.args.max_steps
+        if not (is_last and callback.stage == "checkpoint" and describe_out_of_memory(error)):
+            raise
+        record["save_error"] = one_line(error)
 
 
 def _save(trainer: Any, arguments: TrainingArguments, record: dict[str, Any]) -> None:

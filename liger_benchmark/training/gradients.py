@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 N_PROJECTIONS = 4
-# Elements that are looked at together: 100 MB of working memory at most.
-CHUNK = 2**22
+# Elements that are looked at together: 250 MB of working memory at most.
+CHUNK = 2**24
 
 
 def gradient_fingerprint(

@@ -40,10 +40,19 @@ def signed(value: float, decimals: int = 1) -> str:
     return text if text.startswith(MINUS) or not text.strip("0.,") else f"+{text}"
 
 
+# Percentage points between the ends of an interval from which on it says nothing.
+WIDEST_INTERVAL = 100.0
+
+
 def percent_range(low: float, high: float, decimals: int) -> str:
-    """`31–37 %`, `−2 to +3 %` where it needs a sign, `± < 0.1 %` where the ends round to one."""
+    """`31–37 %`, `−2 to +3 %` where it needs a sign, `± < 0.1 %` where the ends round to one.
+
+    "undetermined" for an interval wider than `WIDEST_INTERVAL`.
+    """
     if number(low, decimals) == number(high, decimals):
         return f"± < {10**-decimals:g} %"
+    if high - low > WIDEST_INTERVAL:
+        return "undetermined"
     if low >= 0 and high >= 0:
         return f"{number(low, decimals)}{NO_VALUE}{number(high, decimals)} %"
     return f"{signed(low, decimals)} to {signed(high, decimals)} %"

@@ -40,7 +40,18 @@ def headline(grid: MeasuredGrid) -> str:
     sentence = _result(grid)
     if n_failed:
         sentence += f" {n_failed} of {plural(len(grid.runs), 'run')} failed."
-    return sentence
+    return sentence + _without_result(grid.cells)
+
+
+def _without_result(cells: pd.DataFrame) -> str:
+    """The arms that cannot be compared somewhere, since they failed there or are invalid."""
+    failed = cells[(cells["n_completed"] == 0) & (cells["n_failed"] > 0)]
+    invalid = cells[cells["invalid"] != ""]
+    text = ""
+    for rows, words in ((failed, "has no result"), (invalid, "is invalid")):
+        for arm, of_arm in rows.groupby("arm", sort=False):
+            text += f" {arm} {words} at {batch_sizes(of_arm[BATCH_SIZE])}."
+    return text
 
 
 def _result(grid: MeasuredGrid) -> str:
@@ -124,9 +135,15 @@ def _fastest_sentence(grid: MeasuredGrid, compared: pd.DataFrame) -> str:
     size, lost = best[BATCH_SIZE], best["speedup_percent"] <= 0
     fastest = baseline if lost else best["arm"]
     rivals = [arm for arm in (baseline, *compared["arm"]) if arm != fastest]
-    of_size = grid.runs_table[grid.runs_table[BATCH_SIZE] == size]
-    near = _indistinguishable(of_size, fastest, rivals)
+    of_size = grid.runs_table[
+        (grid.runs_table[BATCH_SIZE] == size) & (grid.runs_table["invalid"] == "")
+    ]
+    repeated = of_size.groupby("arm")[AVG_TOKENS_PER_SECOND].count().max() > 1
+    near = _indistinguishable(of_size, fastest, rivals) if repeated else []
+    silent = [arm for arm in grid.arms if _says_nothing(cells, arm, size)]
     text = f"Fastest for {grid.model} at batch size {size}: {fastest}"
+    if silent:
+        text = text.replace("Fastest", f"Fastest of {len(grid.arms) - len(silent)} arms", 1)
     if lost:
         text += f", the baseline{_within_spread(near)}"
         text += "" if near else f"; next is {best['arm']}, {_change(best)}"
@@ -135,6 +152,15 @@ def _fastest_sentence(grid: MeasuredGrid, compared: pd.DataFrame) -> str:
         text += f", {_change(best)} than {baseline}{_memory(best)}{_single(best)}"
         text += f"{_within_spread(near)}{_limits(cells, fastest, baseline)}"
     return f"{text}{_fits_others(cells, fastest, baseline)}."
+
+
+def _says_nothing(cells: pd.DataFrame, arm: str, size: int) -> bool:
+    """Whether an arm could have been fastest at a batch size for all that is known."""
+    hit = cells[(cells["arm"] == arm) & (cells[BATCH_SIZE] == size)]
+    if hit.empty:
+        return True
+    cell = hit.iloc[0]
+    return bool(cell["invalid"]) or (not cell["n_completed"] and not cell["n_out_of_memory"])
 
 
 def _indistinguishable(of_size: pd.DataFrame, fastest: str, rivals: Sequence[str]) -> list[str]:
@@ -146,7 +172,8 @@ def _indistinguishable(of_size: pd.DataFrame, fastest: str, rivals: Sequence[str
     near = []
     for arm in rivals:
         ratio = paired_ratio(of_size, AVG_TOKENS_PER_SECOND, arm, fastest)
-        if ratio is not None and ratio.high is not None and ratio.high >= 1:
+        # A single pair of repeats distinguishes nothing, if others have more.
+        if ratio is not None and (ratio.high is None or ratio.high >= 1):
             near.append(arm)
     return near
 

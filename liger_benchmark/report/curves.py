@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from liger_benchmark.analysis.arms import display_order
-from liger_benchmark.analysis.comparison import BF16_LOSS_BOUND, FP32_LOSS_BOUND
 from liger_benchmark.analysis.overhead import begins_a_session, overhead_seconds
 from liger_benchmark.analysis.tables import Analysis
+from liger_benchmark.analysis.validity import loss_bound
 from liger_benchmark.arguments import BATCH_SIZE
 from liger_benchmark.report.figures.curves import loss_curves, phase_bars, throughput_curves
 from liger_benchmark.report.markup import (
@@ -66,7 +66,7 @@ def _about_losses(analysis: Analysis) -> str:
             "weights, so their losses are not compared."
         )
     bf16 = analysis.runs[0].training_args.bf16
-    bound = small_fraction(BF16_LOSS_BOUND if bf16 else FP32_LOSS_BOUND)
+    bound = small_fraction(loss_bound(analysis.runs[0].training_args))
     whose = "the two arms’ losses"
     if len(analysis.arms) > 2:
         whose = f"an arm’s loss from that of {analysis.baseline}"

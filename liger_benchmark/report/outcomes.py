@@ -13,12 +13,14 @@ from liger_benchmark.wording import NO_VALUE, enumerate_words, known, signed
 
 
 def no_number(cell: Mapping[str, Any] | None) -> str:
-    """Why a cell has no mean: `not run`, `OOM` or `failed`, or a dash if runs did complete.
+    """Why a cell has no mean: `not run`, `invalid`, `OOM` or `failed`, or a dash if runs completed.
 
     A cell that was not run is None or has no runs.
     """
     if cell is None or not cell["n_runs"]:
         return "not run"
+    if cell["invalid"]:
+        return "invalid"
     if cell["n_completed"]:
         return NO_VALUE
     if cell["n_out_of_memory"] and cell["n_failed"]:
@@ -48,6 +50,8 @@ def gain_text(pair: Mapping[str, Any] | None, name: str) -> str:
 
 def outcome_words(cell: Mapping[str, Any]) -> str:
     """What became of a cell's runs: `out of memory`, or with counts where they differ."""
+    if cell["invalid"]:
+        return f"invalid: {cell['invalid']}"
     words = {"n_completed": "completed", "n_out_of_memory": "out of memory", "n_failed": "failed"}
     there = [(int(cell[key]), word) for key, word in words.items() if cell[key]]
     if len(there) == 1:

@@ -12,6 +12,11 @@ import pandas as pd
 from liger_benchmark.analysis.arms import display_order
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.columns import (
+    AVG_LOOP_TOKENS_PER_SECOND,
+    AVG_REAL_TOKENS_PER_SECOND,
+    TOTAL_PEAK_ALLOCATED_MB,
+)
 from liger_benchmark.report.inputs import inputs_yaml
 from liger_benchmark.report.markup import (
     Cell,
@@ -73,11 +78,26 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
         (Column("Run", True), lambda row, _: integer_cell(row["run"])),
         (Column("Outcome"), lambda row, _: _outcome_cell(row)),
         numeric("Tokens/s", "avg_tokens_per_second", number),
+        *(
+            numeric(heading, column, number)
+            for heading, column in (
+                ("of the loop", AVG_LOOP_TOKENS_PER_SECOND),
+                ("without padding", AVG_REAL_TOKENS_PER_SECOND),
+            )
+            if frame[column].notna().any()
+        ),
         numeric(
             f"{memory_name(analysis)}, GiB", analysis.memory_column, lambda mb: gibibytes(mb, 2)
         ),
+        *(
+            [numeric("used, GiB", TOTAL_PEAK_ALLOCATED_MB, lambda mb: gibibytes(mb, 2))]
+            if frame[TOTAL_PEAK_ALLOCATED_MB].notna().any()
+            else []
+        ),
         numeric("Final loss", "final_loss", lambda loss: number(loss, 4)),
     ]
+    if frame["allocator_retries"].notna().any():
+        shown.append(numeric("Retries", "allocator_retries", number))
     if frame["mfu"].notna().any():
         shown.append(numeric("MFU", "mfu", lambda mfu: f"{number(100 * mfu, 1)} %"))
     if frame["energy_J_per_token"].notna().any():
@@ -118,6 +138,8 @@ def environment(analysis: Analysis) -> str:
 
 def _outcome_cell(row: Mapping[str, Any]) -> Cell:
     outcome, detail = _OUTCOMES[row["outcome"]], str(row["detail"])
+    if row["invalid"] and row["outcome"] == COMPLETED:
+        outcome, detail = "invalid", str(row["invalid"])
     # An error's message may be pages long; the whole of it is in the JSON.
     return Cell(outcome, one_line(detail, limit=300))
 
@@ -176,7 +198,12 @@ def _as_json(analysis: Analysis) -> str:
         "cells": rows(analysis.cells),
         "comparison": rows(analysis.comparison),
         "runs": [
-            {"training_args": asdict(run.training_args), "outcome": run.outcome, **run.record}
+            {
+                "training_args": asdict(run.training_args),
+                "outcome": run.outcome,
+                # Hundreds of numbers a run, which `record.json` keeps.
+                **{key: value for key, value in run.record.items() if key != "gradients"},
+            }
             for run in analysis.runs
         ],
     }

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from liger_benchmark.analysis.arms import value_on
-from liger_benchmark.analysis.claims import verdict_sentence
 from liger_benchmark.analysis.result_folders import COMPARED_PACKAGES
 from liger_benchmark.analysis.tables import Analysis
+from liger_benchmark.analysis.verdict import verdict_sentence
 from liger_benchmark.arguments import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,

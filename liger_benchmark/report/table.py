@@ -27,9 +27,11 @@ from liger_benchmark.report.markup import (
 from liger_benchmark.report.outcomes import completed_of, gain_text, no_number
 from liger_benchmark.wording import (
     all_the_same,
+    gibibytes,
     known,
     number,
     percent_range,
+    signed,
     significant,
     small_fraction,
 )
@@ -76,13 +78,13 @@ def by_batch_size(analysis: Analysis) -> str:
 def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[_Row], Cell]]]:
     """The columns after the arm's, each with what makes its cell for a row."""
     several = len(analysis.arms) > 1
-    cells, shown = analysis.cells, []
-    shown.append((Column("Tokens/s", True), lambda r: _mean_cell(r, "tokens_per_second", 1.0, 0)))
+    cells = analysis.cells
+    shown: list[tuple[Column, Callable[[_Row], Cell]]] = [(Column("Tokens/s", True), _speed_cell)]
     if several:
-        shown.append((Column("Speed-up", True), lambda row: _gain_cell(row, "speedup")))
-    shown.append((Column("GiB", True), lambda row: _mean_cell(row, "peak_memory_MB", 1024.0, 2)))
+        shown.append((Column("Speed-up", True), _speedup_cell))
+    shown.append((Column("GiB", True), _memory_cell))
     if several:
-        shown.append((Column("Saving", True), lambda row: _gain_cell(row, "memory_saving")))
+        shown.append((Column("Saving", True), _saving_cell))
     if cells["mfu"].notna().any():
         shown.append((Column("MFU, %", True), _mfu_cell))
     if cells["energy_J_per_token"].notna().any():
@@ -98,7 +100,15 @@ def _caption(analysis: Analysis) -> str:
     caption = f"Means with their 95 % intervals; GiB: {memory_name(analysis).lower()}"
     if len(analysis.arms) > 1:
         caption += f"; speed-up, saving and loss difference: against {analysis.baseline}"
-    return f"{caption}{_equal_repeats(analysis.cells)}."
+    caption += _equal_repeats(analysis.cells)
+    if analysis.cells["loop_tokens_per_second"].notna().any():
+        caption += (
+            "; loop: with what lies between the steps (loading and collating batches, copies, "
+            "logging)"
+        )
+    if analysis.cells["allocated_memory_MB"].notna().any():
+        caption += "; used: peak memory that was allocated, without the allocator’s stock"
+    return f"{caption}."
 
 
 def memory_name(analysis: Analysis) -> str:
@@ -123,7 +133,34 @@ def _equal_repeats(cells: pd.DataFrame) -> str:
     return "; memory without ± was the same in every repeat"
 
 
-def _mean_cell(row: _Row, column: str, divisor: float, decimals: int) -> Cell:
+def _speed_cell(row: _Row) -> Cell:
+    """Tokens per second of the steps, with that of the whole loop below."""
+    more = _detail(row.cell, "loop_tokens_per_second", lambda rate: f"loop {number(rate)}")
+    return _mean_cell(row, "tokens_per_second", 1.0, 0, more)
+
+
+def _memory_cell(row: _Row) -> Cell:
+    """Peak reserved memory, with the peak that was allocated below."""
+    more = _detail(row.cell, "allocated_memory_MB", lambda mb: f"used {gibibytes(mb, 2)}")
+    return _mean_cell(row, "peak_memory_MB", 1024.0, 2, more)
+
+
+def _speedup_cell(row: _Row) -> Cell:
+    more = _detail(row.pair, "loop_speedup_percent", lambda percent: f"loop {signed(percent)} %")
+    return _gain_cell(row, "speedup", more)
+
+
+def _saving_cell(row: _Row) -> Cell:
+    more = _detail(row.pair, "allocated_saving_percent", lambda p: f"used {signed(p)} %")
+    return _gain_cell(row, "memory_saving", more)
+
+
+def _detail(values: pd.Series | None, name: str, write: Callable[[float], str]) -> str:
+    return write(values[name]) if values is not None and known(values[name]) else ""
+
+
+def _mean_cell(row: _Row, column: str, divisor: float, decimals: int, more: str = "") -> Cell:
+    """A cell's mean with its interval, and `more` below."""
     cell = row.cell
     if cell is None or not known(cell[column]):
         return text_in_number_column(no_number(cell))
@@ -132,21 +169,23 @@ def _mean_cell(row: _Row, column: str, divisor: float, decimals: int) -> Cell:
     if known(high) and not all_the_same(cell[f"{column}_low"], cell[f"{column}_high"]):
         rounded = number(high - value, decimals)
         details.append(f"± {rounded}" if rounded.strip("0.") else f"± < {10**-decimals:g}")
-    details.append(completed_of(cell))
+    details += [completed_of(cell), more]
     return number_cell(value, lambda v: number(v, decimals), "\n".join(filter(None, details)))
 
 
-def _gain_cell(row: _Row, name: str) -> Cell:
+def _gain_cell(row: _Row, name: str, more: str = "") -> Cell:
+    """A gain over the baseline with its interval and the number of pairs, and `more` below."""
     if row.pair is None or not known(row.pair[f"{name}_percent"]):
         return text_in_number_column(gain_text(row.pair, name))
     value, low, high = (row.pair[f"{name}_{part}"] for part in ("percent", "low", "high"))
+    n_pairs = int(row.pair["n_pairs"])
     if all_the_same(low, high):
-        detail = ""
+        detail = f"same in {n_pairs} repeats" if n_pairs > 1 else ""
     else:
-        detail = percent_range(low, high, 1) if known(low) else "one repeat"
+        detail = f"{percent_range(low, high, 1)}" if known(low) else "one repeat"
     # A range with signs is long: it takes two lines, so that the table fits a narrow window.
-    detail = detail.replace(" to ", " to\n")
-    return number_cell(value, lambda _: gain_text(row.pair, name), detail)
+    details = (detail.replace(" to ", " to\n"), more)
+    return number_cell(value, lambda _: gain_text(row.pair, name), "\n".join(filter(None, details)))
 
 
 def _mfu_cell(row: _Row) -> Cell:
@@ -179,7 +218,8 @@ def _against_cell(row: _Row, analysis: Analysis) -> Cell:
         done = [arm for arm in both if of_size.loc[arm, "n_completed"]]
         if len(done) == 1:
             return Cell(f"only {done[0]}", "completed")
-        return Cell("no verdict", "no common repeat")
+        invalid = [arm for arm in both if of_size.loc[arm, "invalid"]]
+        return Cell("no verdict", f"{invalid[0]} is invalid" if invalid else "no common repeat")
     if pair["n_pairs"] < 2:
         return Cell("no verdict", "one pair of repeats")
     speed = against_range(pair["speedup_percent"], PUBLISHED_SPEEDUP)

@@ -11,7 +11,7 @@ import pytest
 from support import isolated_training
 from support.tiny import TINY
 
-from liger_benchmark.analysis.comparison import BF16_LOSS_BOUND
+from liger_benchmark.analysis.validity import BF16_LOSS_BOUND
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.training import condition, environment

@@ -12,6 +12,7 @@ from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
 from liger_benchmark.columns import AVG_TOKENS_PER_SECOND
 from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY
 from liger_benchmark.wording import (
+    WIDEST_INTERVAL,
     all_the_same,
     batch_sizes,
     decimals_for,
@@ -64,7 +65,7 @@ def _result(grid: MeasuredGrid) -> str:
     if grid.arms == [VANILLA, LIGER]:
         if compared.empty:
             limits = _limits(grid.cells, LIGER, VANILLA)
-            return f"No batch size of {grid.model} was completed by both arms{limits}."
+            return f"No batch size of {grid.model} was {_completed(grid)} by both arms{limits}."
         return _comparison_sentence(grid, _with_room(grid, compared))
     if compared.empty:
         return _uncompared_sentence(grid)
@@ -105,7 +106,9 @@ def _trial_sentence(grid: MeasuredGrid) -> str:
 
 
 def _one_arm_sentence(grid: MeasuredGrid) -> str:
-    done = grid.cells[grid.cells["n_completed"] > 0].sort_values(BATCH_SIZE)
+    done = grid.cells[grid.cells["tokens_per_second"].notna()].sort_values(BATCH_SIZE)
+    if done.empty:
+        return f"No run of {grid.model} is valid, so there is nothing to say about its speed."
     best = done.iloc[-1]
     text = (
         f"Only {best['arm']} was run, so there is nothing to compare: {grid.model} trains at "
@@ -172,8 +175,8 @@ def _indistinguishable(of_size: pd.DataFrame, fastest: str, rivals: Sequence[str
     near = []
     for arm in rivals:
         ratio = paired_ratio(of_size, AVG_TOKENS_PER_SECOND, arm, fastest)
-        # A single pair of repeats distinguishes nothing, if others have more.
-        if ratio is not None and (ratio.high is None or ratio.high >= 1):
+        # A single pair of repeats distinguishes nothing, if others have more; no pair nothing.
+        if ratio is None or ratio.high is None or ratio.high >= 1:
             near.append(arm)
     return near
 
@@ -201,14 +204,22 @@ def _fits_others(cells: pd.DataFrame, best: str, baseline: str) -> str:
 
 
 def _uncompared_sentence(grid: MeasuredGrid) -> str:
-    done = grid.cells[grid.cells["n_completed"] > 0]
+    done = grid.cells[grid.cells["tokens_per_second"].notna()]
+    text = (
+        f"No batch size of {grid.model} was {_completed(grid)} by {grid.baseline} and another arm"
+    )
+    if done.empty:
+        return f"{text}."
     done = done[done[BATCH_SIZE] == done[BATCH_SIZE].max()]
     best = done.loc[done["tokens_per_second"].idxmax()]
     return (
-        f"No batch size of {grid.model} was completed by {grid.baseline} and another arm; "
-        f"at batch size {best[BATCH_SIZE]} {best['arm']} trains at "
+        f"{text}; at batch size {best[BATCH_SIZE]} {best['arm']} trains at "
         f"{number(best['tokens_per_second'])} tokens per second."
     )
+
+
+def _completed(grid: MeasuredGrid) -> str:
+    return "completed validly" if (grid.cells["invalid"] != "").any() else "completed"
 
 
 def _change(row: pd.Series) -> str:
@@ -232,6 +243,8 @@ def _speed(row: pd.Series) -> str:
     if known(low) and low <= 0 <= high:
         if all_the_same(low, high):
             return "at vanilla's speed"
+        if high - low > WIDEST_INTERVAL:
+            return "at a speed that its repeats cannot tell from vanilla's,"
         spread = percent_range(low, high, decimals_for(low, high))
         return f"at vanilla's speed, within the spread of the repeats ({spread}),"
     return _change(row)
@@ -272,14 +285,14 @@ def _limits(cells: pd.DataFrame, arm: str, baseline: str) -> str:
 
 
 def _sizes_out_of_memory(cells: pd.DataFrame, arm: str) -> list[int]:
-    hit = cells[
-        (cells["arm"] == arm) & (cells["n_out_of_memory"] > 0) & (cells["n_completed"] == 0)
-    ]
-    return sorted(hit[BATCH_SIZE])
+    hit = _valid_cells(cells, arm)
+    return sorted(hit[(hit["n_out_of_memory"] > 0) & (hit["n_completed"] == 0)][BATCH_SIZE])
 
 
 def _sizes_that_fit(cells: pd.DataFrame, arm: str) -> list[int]:
-    hit = cells[
-        (cells["arm"] == arm) & (cells["n_out_of_memory"] == 0) & (cells["n_completed"] > 0)
-    ]
-    return sorted(hit[BATCH_SIZE])
+    hit = _valid_cells(cells, arm)
+    return sorted(hit[(hit["n_out_of_memory"] == 0) & (hit["n_completed"] > 0)][BATCH_SIZE])
+
+
+def _valid_cells(cells: pd.DataFrame, arm: str) -> pd.DataFrame:
+    return cells[(cells["arm"] == arm) & (cells["invalid"] == "")]

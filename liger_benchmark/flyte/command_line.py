@@ -86,6 +86,8 @@ def checked_command(flytekit_run: Any) -> type:
                         inputs = check(values, on_cluster=is_remote)
                     if is_remote:  # a local run announces itself
                         announce(inputs, GPU_KIND)
+                    else:
+                        folders.check_build_folder(local_run.BUILD)
                 return super().parse_args(context, arguments)
             except flytekit_run.click.UsageError as error:
                 raise SystemExit(one_line(error.format_message(), limit=None)) from None
@@ -106,8 +108,6 @@ def check(given: Mapping[str, Any], *, on_cluster: bool) -> ExperimentInputs:
     inputs = read_inputs(given)
     gpu = None if on_cluster else visible_gpu()
     preflight.check_experiment(inputs.grid, on_cluster=on_cluster, gpu=gpu)
-    if not on_cluster:
-        folders.check_build_folder(local_run.BUILD)
     return inputs
 
 

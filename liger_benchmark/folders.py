@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import tempfile
 from pathlib import Path
@@ -10,10 +11,12 @@ from liger_benchmark.validation import InvalidInput
 
 BUILD_VARIABLE = "LIGER_BENCHMARK_BUILD"
 # Results of a local run lie in the project, where they last, or where the variable says.
+_NAMED = os.environ.get(BUILD_VARIABLE)
 BUILD = Path(
-    os.environ.get(BUILD_VARIABLE) or Path(__file__).resolve().parents[1] / "build"
-).expanduser()
-BUILD = Path(os.path.abspath(BUILD))
+    os.path.abspath(os.path.expanduser(_NAMED))
+    if _NAMED
+    else Path(__file__).resolve().parents[1] / "build"
+)
 
 # The variables by which libraries are told where their caches lie, with the defaults.
 _CACHES = {
@@ -57,18 +60,22 @@ def use_writable_caches(build: Path = BUILD) -> None:
         for variable, default in _CACHES.items()
         if variable not in os.environ and not can_write(_default(default))
     }
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() not in ("0", "", "NO", "OFF", "FALSE"):
+        moved.pop("HF_HUB_CACHE", None)  # what was downloaded before is all there is
     if moved:
         caches = _folder_for_caches(build)
         for variable, default in moved.items():
             os.environ[variable] = str(Path(caches, *Path(default).parts[2:]))
-    if not any(name in os.environ for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
         os.environ["USER"] = f"uid-{os.getuid()}"
 
 
 def can_write(path: Path) -> bool:
     """Whether files can be created in the folder `path`, which need not exist yet."""
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    existing = next(folder for folder in (path, *path.parents) if os.path.exists(folder))
+    return os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _default(path: str) -> Path:

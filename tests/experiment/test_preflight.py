@@ -26,10 +26,10 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
         path = tmp_path / "inputs.yaml"
         path.write_text(text, encoding="utf-8")
         monkeypatch.setattr(command_line, "visible_gpu", lambda: gpu)
-        typed = type_command(monkeypatch, "--inputs-file", str(path), options=options)
-        if typed.exit_code == 0:
+        ended = type_command(monkeypatch, "--inputs-file", str(path), options=options)
+        if ended.exit_code == 0:
             return ""
-        [message] = typed.lines
+        [message] = ended.lines
         assert message.startswith(f"{path}: ")
         return message.removeprefix(f"{path}: ")
 

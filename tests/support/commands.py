@@ -1,8 +1,9 @@
-"""`pyflyte run` of the workflow as flytekit's own command line reads it, in this process."""
+"""`pyflyte run` of the workflow, as flytekit's own command line reads it, and a copy to run."""
 
 from __future__ import annotations
 
 import importlib
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,23 @@ def type_command(
             input=standard_input,
         )
     return Typed(result.exit_code, result.output.splitlines(), inputs)
+
+
+def project_copy(to: Path) -> Path:
+    """The project as a clone has it, with inputs small enough for a test."""
+    to.mkdir()
+    for module in PROJECT.glob("*.py"):
+        shutil.copy(module, to)
+    shutil.copy(PROJECT / "constraints.txt", to)
+    shutil.copytree(
+        PROJECT / "liger_benchmark",
+        to / "liger_benchmark",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    (to / "inputs.yaml").write_text(
+        "experiment_args: {use_liger: [true, false], per_device_train_batch_size: [1]}\n"
+        "training_args: {model_name: 'builtin:phi3-tiny', dataset_name: 'builtin:instructions',\n"
+        "  max_seq_length: 16, bf16: false, max_steps: 2, n_warmup_steps: 1}\n"
+        "n_runs: 1\n"
+    )
+    return to

@@ -11,7 +11,6 @@ that is in a Flyte Deck. The tasks stand in the order in which they run; what ha
 is in `liger_benchmark/`, which knows nothing of Flyte but for its folder `flyte/`.
 """
 
-import atexit
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,9 @@ import pandas as pd
 from flytekit import Deck, dynamic, map_task, task, workflow
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
+
+# In a bigger repository this folder may not be on the search path.
+sys.path.append(str(Path(__file__).resolve().parent))
 
 from image_spec import (
     ANALYSIS_LIMITS,
@@ -55,8 +57,8 @@ from liger_benchmark.report.page import render_decks, write_page
 from liger_benchmark.run import HISTORY_FILE, RECORD_FILE
 from liger_benchmark.sources import fetch
 
-# flytekit imports this module before it reads the inputs file: the moment to check the file whole.
-command_line.prepare(sys.argv)
+# flytekit imports this module before it reads the inputs: the moment to have them checked whole.
+command_line.prepare()
 
 
 # ## Downloads
@@ -225,11 +227,11 @@ def analyze_results(
     for name, html in render_decks(analysis).items():
         Deck(name, html)
     if is_local():
-        # Last of all, below what flytekit itself prints at the end of a run.
-        atexit.register(terminal.print_summary, analysis, page)
+        command_line.show_at_the_end(terminal.print_summary, analysis, page)
     return analysis.runs_table
 
 
+@command_line.announced
 @workflow
 def benchmarking_experiment(
     experiment_args: ExperimentArguments = ExperimentArguments(),

@@ -16,7 +16,7 @@ from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.flyte import tracking
-from liger_benchmark.flyte.local_run import current_grid_run, is_local, storage
+from liger_benchmark.flyte.local_run import current_grid_run, is_local, keeps_runs, storage
 from liger_benchmark.report.progress import describe
 from liger_benchmark.run import FAILED, Run, UnreadableRun, read_run, write_run
 from liger_benchmark.training import dataset, environment
@@ -43,12 +43,14 @@ def run_or_reuse(
     folder = store.run_folder(storage(), arguments, dataset_folder, model_folder)
     grid.progress.condition_begins(arguments.condition)
     store.clear_failure(storage(), arguments)
-    run = store.finished(folder)
+    run = store.finished(folder) if keeps_runs() else None
     reused = run is not None
     if run is None:
         try:
             run = store.run_and_keep(
-                folder, partial(_train_and_log, arguments, dataset_folder, model_folder)
+                folder,
+                partial(_train_and_log, arguments, dataset_folder, model_folder),
+                overwrite=not keeps_runs(),
             )
         except Exception as error:
             grid.progress.condition_ends(f"failed: {summary(error)}")
@@ -64,6 +66,8 @@ def is_kept(
     arguments: TrainingArguments, dataset_folder: FlyteDirectory, model_folder: FlyteDirectory
 ) -> bool:
     """Whether this machine keeps the condition's result, so that nothing has to be trained."""
+    if not keeps_runs():
+        return False
     folders = [Path(folder.download()) for folder in (dataset_folder, model_folder)]
     return store.finished(store.run_folder(storage(), arguments, *folders)) is not None
 

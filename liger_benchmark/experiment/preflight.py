@@ -15,8 +15,8 @@ from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.estimate import config_at_hand
-from liger_benchmark.sources.fetch import has_tokenizer, origin_of
-from liger_benchmark.training.dataset import no_tokenizer
+from liger_benchmark.sources.fetch import origin_of
+from liger_benchmark.training.dataset import check_tokenizer_files
 from liger_benchmark.training.liger_kernels import liger_switches
 from liger_benchmark.training.triton_interpreter import check_without_gpu
 from liger_benchmark.validation import InvalidInput, show
@@ -41,12 +41,13 @@ def check_experiment(
     for kind, name in names.items():
         if origin_of(name, kind) == "folder":  # type: ignore[arg-type]
             if on_cluster:
+                what = "folder" if Path(name).expanduser().is_dir() else "file"
                 raise InvalidInput(
-                    f"training_args.{kind}_name: {name!r} is a folder on this machine, where a "
+                    f"training_args.{kind}_name: {name!r} is a {what} on this machine, where a "
                     "cluster cannot read it; give a Hub id or builtin:NAME"
                 )
-            if kind == "model" and not has_tokenizer(Path(name).expanduser()):
-                raise no_tokenizer(name)
+            if kind == "model":
+                check_tokenizer_files(Path(name).expanduser(), name)
     config = config_at_hand(grid[0].model_name)
     if config is not None:
         # A machine that only registers the workflow may lack the packages for training.

@@ -16,6 +16,7 @@ from typing import Any
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.estimate import config_at_hand
 from liger_benchmark.sources.fetch import origin_of
+from liger_benchmark.training.causal_models import check_causal
 from liger_benchmark.training.dataset import check_tokenizer_files
 from liger_benchmark.training.liger_kernels import liger_switches
 from liger_benchmark.training.triton_interpreter import check_without_gpu
@@ -64,7 +65,7 @@ def check_experiment(
 
 
 def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) -> None:
-    """Refuse a grid that asks for kernels or an attention that the model's architecture lacks.
+    """Refuse a model that cannot be trained, and kernels or an attention that it lacks.
 
     Args:
         config: the model's `config.json`.
@@ -72,6 +73,15 @@ def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) ->
     Raises:
         InvalidInput: naming what Liger has kernels for, or which attention to set instead.
     """
+    quantization = config.get("quantization_config") or config.get("compression_config")
+    if quantization:
+        method = quantization.get("quant_method") if isinstance(quantization, Mapping) else None
+        raise InvalidInput(
+            "training_args.model_name: its config.json has a quantization_config"
+            f"{f' ({method})' if method else ''}, and quantised weights cannot be trained whole; "
+            "take the model that they were made from, or remove quantization_config if the weights "
+            "are not quantised"
+        )
     model_type = config.get("model_type")
     if model_type is None:
         return  # transformers will judge it
@@ -79,6 +89,7 @@ def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) ->
         raise InvalidInput(
             f"training_args.model_name: model_type in config.json: {show(model_type)} is not a text"
         )
+    check_causal(model_type)
     for arguments in grid:
         check_attention(model_type, arguments.attn_implementation)
         if arguments.use_liger:

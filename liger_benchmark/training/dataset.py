@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,21 +98,6 @@ def no_tokenizer(model: str) -> InvalidInput:
     return InvalidInput(
         f"training_args.model_name: {model!r} holds no tokenizer; add the model's tokenizer.json"
     )
-
-
-def check_rows(dataset_folder: Path, grid: Sequence[TrainingArguments]) -> None:
-    """Check the dataset's rows against the `dataset_format` of each condition, before training.
-
-    Raises:
-        InvalidInput: if the rows are not of that format, or fewer than two hold an answer.
-    """
-    import datasets
-
-    rows = datasets.load_from_disk(str(dataset_folder), keep_in_memory=True)
-    for arguments in {arguments.dataset_format: arguments for arguments in grid}.values():
-        usable_rows(
-            rows, format_of(rows, arguments), arguments.dataset_name, columns=arguments.columns
-        )
 
 
 def rows_needed(arguments: TrainingArguments) -> int:
@@ -215,7 +200,9 @@ def tokenize(
             break
     counts.used += len(input_ids)
     if len(refused) > len(input_ids):
-        raise refused[0]
+        n = len(refused) + len(input_ids)
+        others = f" ({len(refused)} of the {n} rows tried)" if len(refused) > 1 else ""
+        raise InvalidInput(f"{refused[0]}{others}")
     if all(token == IGNORED for row in labels for token in row[1:]):
         raise InvalidInput(
             f"training_args.max_seq_length: {arguments.max_seq_length} leaves no token of an "

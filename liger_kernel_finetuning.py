@@ -76,11 +76,14 @@ command_line.prepare()
     environment=REGISTRATION,
     secret_requests=requested(HF_SECRET),
 )
-def download_dataset(dataset_name: str) -> FlyteDirectory:
-    """Fetch the dataset's training split: from the Hub, a folder, or `builtin:instructions`."""
+def download_dataset(
+    dataset_name: str, dataset_config: Optional[str] = None, dataset_split: str = "train"
+) -> FlyteDirectory:
+    """Fetch a split of the dataset: from the Hub, a folder or file, or `builtin:instructions`."""
     with_hub_token()
-    folder = storage() / "sources" / "dataset" / fetch.folder_name(dataset_name)
-    return FlyteDirectory(str(fetch.fetch_dataset(dataset_name, folder)))
+    part = (dataset_config, dataset_split)
+    folder = storage() / "sources" / "dataset" / fetch.folder_name(dataset_name, *part)
+    return FlyteDirectory(str(fetch.fetch_dataset(dataset_name, folder, *part)))
 
 
 @task(
@@ -240,7 +243,11 @@ def benchmarking_experiment(
     attempt: int = 1,
 ) -> tuple[list[Optional[TrainingResult]], pd.DataFrame]:
     """Run every condition `n_runs` times and compare Liger with plain transformers."""
-    dataset_cache_dir = download_dataset(dataset_name=training_args.dataset_name)
+    dataset_cache_dir = download_dataset(
+        dataset_name=training_args.dataset_name,
+        dataset_config=training_args.dataset_config,
+        dataset_split=training_args.dataset_split,
+    )
     model_cache_dir = download_model(model_name=training_args.model_name)
     training_args_list = prepare_experiment_args(
         experiment_args=experiment_args, training_args=training_args, n_runs=n_runs

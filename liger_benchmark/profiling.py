@@ -227,7 +227,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             profile, _ = run_isolated(
                 profile_run,
                 chosen,
-                fetch_dataset(chosen.dataset_name, Path(folder) / "dataset"),
+                fetch_dataset(
+                    chosen.dataset_name,
+                    Path(folder) / "dataset",
+                    chosen.dataset_config,
+                    chosen.dataset_split,
+                ),
                 fetch_model(chosen.model_name, Path(folder) / "model"),
                 Path(folder) / "output",
                 options.steps,

@@ -19,7 +19,7 @@ from liger_benchmark.flyte import tracking
 from liger_benchmark.flyte.local_run import current_grid_run, is_local, keeps_runs, storage
 from liger_benchmark.report.progress import describe
 from liger_benchmark.run import FAILED, Run, UnreadableRun, read_run, write_run
-from liger_benchmark.training import dataset, environment
+from liger_benchmark.training import dry_pass, environment
 from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import summary
 
@@ -77,15 +77,15 @@ def check_and_announce(
 ) -> None:
     """Refuse what only the downloads could tell, and say how long the grid will take.
 
-    On a cluster the rows are left to the training tasks: the dynamic task has no room for them.
+    On a cluster the dry pass is left to the training tasks: the dynamic task has no room for it.
 
     Raises:
         InvalidInput: if the rows do not fit the format, or the model lacks what an arm asks for.
     """
-    if is_local():
-        dataset.check_rows(Path(dataset_folder.download()), grid)
     config = estimate.config_in(Path(model_folder.download())) or {}
     preflight.check_model(grid, config)
+    if is_local() and not all(is_kept(each, dataset_folder, model_folder) for each in grid):
+        _dry_pass(grid, Path(dataset_folder.download()), Path(model_folder.download()))
     if estimate.config_at_hand(grid[0].model_name) is None:
         gpu = environment.visible_gpu() if is_local() else GPU_KIND
         print(estimate.expected(grid, config, gpu), flush=True)
@@ -126,8 +126,15 @@ def _train_and_log(
     arguments: TrainingArguments, dataset_folder: Path, model_folder: Path, output_folder: Path
 ) -> Run:
     """Train, passing every step's figures and the outcome on to W&B if it tracks this condition."""
+    if not is_local():
+        _dry_pass([arguments], dataset_folder, model_folder)
     run = run_condition(
         arguments, dataset_folder, model_folder, output_folder, on_row=tracking.log_row
     )
     run.record |= tracking.log_outcome(run.outcome)
     return run
+
+
+def _dry_pass(grid: list[TrainingArguments], dataset_folder: Path, model_folder: Path) -> None:
+    for line in dry_pass.check_grid(grid, dataset_folder, model_folder):
+        print(line, flush=True)

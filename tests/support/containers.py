@@ -32,6 +32,9 @@ Literals: TypeAlias = dict[str, literals_pb2.Literal]
 Templates: TypeAlias = Mapping[str, tasks_pb2.TaskTemplate]
 CacheKey: TypeAlias = tuple[str, str, str]
 
+# What the blob store prints into a container's log for every file that is fetched from it.
+FETCHED = "fetched from the store:"
+
 # A blob store as remote as S3: its addresses are no paths, files have to be fetched and put.
 SITE = f"""
 import fsspec
@@ -39,6 +42,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 class Store(LocalFileSystem):
     protocol = "{STORE_PROTOCOL}"
+
+    def get_file(self, path, *arguments, **options):
+        print("{FETCHED}", path, flush=True)
+        return super().get_file(path, *arguments, **options)
 
     def __init__(self, **options):
         super().__init__(auto_mkdir=True)
@@ -67,6 +74,12 @@ class Pod:
     cached: bool = False
     error: str | None = None
     log: str = ""
+
+    @property
+    def fetched(self) -> list[str]:
+        """The files that it fetched from the blob store, in order."""
+        lines = self.log.splitlines()
+        return [line.partition(FETCHED)[2].strip() for line in lines if FETCHED in line]
 
 
 @dataclass

@@ -23,6 +23,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -173,25 +174,24 @@ class Image:
 
 
 class ClusterInImage(Cluster):
-    """A cluster whose containers run in the image."""
+    """A cluster whose containers run in the image, one at a time."""
 
     image: Image
+    _turn = threading.Lock()
 
     def _execute(
         self, command: Sequence[str], disk: Path, environment: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
+        own = {"HOME", "TMPDIR", "PATH", "PYTHONPATH"}
+        variables = {name: value for name, value in environment.items() if name not in own}
         # A new container has nothing in /root but what it downloads.
         code = disk / "root"
-        shutil.chown(code, self.image.user)
-        with self.image.mounted(code, "/root"):
-            own = {"HOME", "TMPDIR", "PATH"}
+        code.chmod(0o777)
+        with self._turn, self.image.mounted(code, "/root"):
             return self.image.run(
                 command,
                 folder="/root",
-                environment={
-                    **{name: value for name, value in environment.items() if name not in own},
-                    "PYTHONPATH": f"/root:{self.site}",
-                },
+                environment={**variables, "PYTHONPATH": f"/root:{self.site}"},
                 output=subprocess.PIPE,
             )
 
@@ -247,7 +247,6 @@ def build(folder: Path, micromamba: Path | None) -> Image:
             subprocess.run(
                 ["debootstrap", "--variant=minbase", DEBIAN, str(image.root), MIRROR], check=True
             )
-    shutil.copy("/etc/resolv.conf", image.root / "etc" / "resolv.conf")
     with running(image):
         for word, rest in instructions(dockerfile):
             with step(f"{word} {rest}"[:120], image):
@@ -257,9 +256,9 @@ def build(folder: Path, micromamba: Path | None) -> Image:
 
 @contextlib.contextmanager
 def running(image: Image) -> Iterator[None]:
-    """What the kernel gives to a container."""
+    """What the kernel and Docker give to a container."""
     with contextlib.ExitStack() as stack:
-        for path in ("/proc", "/dev", "/sys"):
+        for path in ("/proc", "/dev", "/sys", "/etc/hosts", "/etc/resolv.conf"):
             stack.enter_context(image.mounted(Path(path), path))
         yield
 
@@ -277,6 +276,7 @@ def step(name: str, image: Image) -> Iterator[None]:
 def run_smoke_condition(image: Image, folder: Path) -> None:
     """Register an experiment of one condition and run all of its containers in the image."""
     shutil.rmtree(folder, ignore_errors=True)
+    os.umask(0)  # the image's user is another one
     copy_project(folder / "project")
     (folder / "inputs.yaml").write_text(INPUTS)
     with ControlPlane(folder / "plane") as plane:
@@ -287,8 +287,6 @@ def run_smoke_condition(image: Image, folder: Path) -> None:
         print(child.stdout)
         cluster = ClusterInImage(plane, folder / "cluster")
         cluster.image = image
-        for part in (plane.store, cluster.site):
-            subprocess.run(["chmod", "-R", "a+rwX", str(part)], check=True)
         with contextlib.ExitStack() as stack:
             stack.enter_context(running(image))
             for part in (plane.store, cluster.site):

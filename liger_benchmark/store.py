@@ -15,6 +15,7 @@ import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -69,7 +70,7 @@ def failure_folder(root: Path, arguments: TrainingArguments) -> Path:
 
 
 def keep_failure(
-    root: Path, arguments: TrainingArguments, error: Exception, tracked: dict[str, str]
+    root: Path, arguments: TrainingArguments, error: Exception, tracked: dict[str, Any]
 ) -> None:
     """Write a failed run: its error, the steps that it finished, and the keys of `tracked`.
 

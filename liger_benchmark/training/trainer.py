@@ -67,7 +67,8 @@ class Observation:
     Attributes:
         batches: a hash of all batches as they were trained, in order: ids, labels and mask.
         tokens, padding_tokens: of all batches.
-        gradients: see `gradient_fingerprint`; of the first step, before clipping.
+        gradients: see `gradient_fingerprint`; of the first step (on a GPU its first micro-batch),
+            before clipping.
         proof: see `live_facts`.
     """
 
@@ -114,31 +115,50 @@ def _trainer_class(
             super().__init__(**options)
 
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            # Interpreted on a CPU, no kernel is compiled.
-            if not self.args.use_cpu and self.state.global_step == 0 and not self.observed.proof:
+            is_first_step = self.state.global_step == 0
+            # Interpreted on a CPU, no kernel is compiled, and a pass takes seconds.
+            if is_first_step and not self.args.use_cpu and not self.observed.gradients:
                 with callback.paused("rehearsal"):
                     self.rehearse(model, inputs, *args, **kwargs)
             callback.count_tokens(inputs["input_ids"].numel())
             loss = super().training_step(model, inputs, *args, **kwargs)
-            if self.state.global_step == 0 and self.accelerator.sync_gradients:
+            if is_first_step and self.accelerator.sync_gradients:
                 with callback.paused("checks"):
-                    self.observe()
+                    self.check()
             return loss
 
         def rehearse(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> None:
-            """Compute the first micro-batch once with another number of labels."""
-            labels = with_other_label_count(inputs["labels"])
-            if labels is not None and not any(p.grad is not None for p in model.parameters()):
-                super().training_step(model, {**inputs, "labels": labels}, *args, **kwargs)
-                model.zero_grad(set_to_none=True)
+            """Compute the first micro-batch with another number of labels, then as it is.
 
-        def observe(self) -> None:
-            """Keep the first step's gradients, and check the live trainer.
+            The gradients of the latter are kept. No trace is left: neither gradients, nor random
+            numbers drawn, nor blocks in the allocator's stock, which the peak of reserved memory
+            would count.
+            """
+            import torch
+
+            with torch.random.fork_rng():
+                other = with_other_label_count(inputs["labels"])
+                if other is not None:
+                    super().training_step(model, {**inputs, "labels": other}, *args, **kwargs)
+                    model.zero_grad(set_to_none=True)
+                super().training_step(model, dict(inputs), *args, **kwargs)
+            self.keep_gradients()
+            model.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+
+        def keep_gradients(self) -> None:
+            """Keep the gradients' fingerprint, before they are clipped."""
+            parameters = cast(Any, self.model).named_parameters()
+            self.observed.gradients = gradient_fingerprint(parameters)
+
+        def check(self) -> None:
+            """Check the live trainer, after the first backward pass.
 
             Raises:
                 ArmMismatch: if it does not do what the arm says.
             """
-            self.observed.gradients = gradient_fingerprint(cast(Any, self.model).named_parameters())
+            if not self.observed.gradients:
+                self.keep_gradients()
             self.observed.proof = live_facts(self, compilations)
             if problem := mismatch(self.observed.proof, arguments):
                 raise ArmMismatch(problem)

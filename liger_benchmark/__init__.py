@@ -17,6 +17,7 @@ From the command to the page, and nothing imports what stands above it:
     columns.py        the names of a history's columns that others read
     code_version.py   the hash of the code that a run's cache key holds
     files.py          files and folders that are written whole or not at all
+    folders.py        where results lie on this machine, and the caches of libraries
     wording.py        how numbers and lists are written
     validation.py     fields that check their values
 """

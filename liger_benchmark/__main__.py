@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from liger_benchmark import profiling
 from liger_benchmark.report import page
+from liger_benchmark.report.progress import replace_unprintable
 
 COMMANDS = {"report": page.main, "profile": profiling.main}
 
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "profile: where the steps of one condition spend the GPU's time",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="…", help="its arguments")
+    replace_unprintable()
     options = parser.parse_args(arguments)
     return COMMANDS[options.command](options.arguments)
 

@@ -15,6 +15,7 @@ import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -69,7 +70,7 @@ def failure_folder(root: Path, arguments: TrainingArguments) -> Path:
 
 
 def keep_failure(
-    root: Path, arguments: TrainingArguments, error: Exception, tracked: dict[str, str]
+    root: Path, arguments: TrainingArguments, error: Exception, tracked: dict[str, Any]
 ) -> None:
     """Write a failed run: its error, the steps that it finished, and the keys of `tracked`.
 
@@ -102,14 +103,21 @@ def finished(folder: Path) -> Run | None:
     return None if run.outcome == FAILED else run
 
 
-def run_and_keep(folder: Path, train: Callable[[Path], Run]) -> Run:
+def run_and_keep(folder: Path, train: Callable[[Path], Run], overwrite: bool = False) -> Run:
     """Call `train(output_folder)`, and store its run and what it wrote in `folder`.
 
+    Args:
+        overwrite: replace a finished run that is there already.
+
     Returns:
-        The run. If another experiment has stored the same run in the meantime, that one is kept and
-        returned, since it may already be part of a report.
+        The run. Unless it is to be overwritten, a run that another experiment has stored in the
+        meantime is kept and returned, since it may already be part of a report.
     """
-    with atomic_folder(folder, keep=lambda old, new: finished(old) is not None) as partial:
+
+    def keep(old: Path, new: Path) -> bool:
+        return not overwrite and finished(old) is not None
+
+    with atomic_folder(folder, keep) as partial:
         run = train(partial / MODEL_FOLDER)
         (partial / MODEL_FOLDER).mkdir(exist_ok=True)
         write_run(partial, run)

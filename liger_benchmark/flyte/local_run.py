@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flytekit import current_context
+from flytekit.configuration import LocalConfig
 from flytekit.core.context_manager import FlyteContextManager
 
+from liger_benchmark import folders
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.report.progress import Progress
 
-# Local results lie in the project, where they last; flytekit's own folder is a temporary one.
-BUILD = Path(__file__).resolve().parents[2] / "build"
+# Not flytekit's own folder for a local run, which is a temporary one.
+BUILD = folders.BUILD
 
 
 @dataclass
@@ -60,6 +62,11 @@ def is_local() -> bool:
     """Whether Flyte runs its tasks here, in this process, rather than in a pod."""
     state = FlyteContextManager.current_context().execution_state
     return state is not None and state.is_local_execution()
+
+
+def keeps_runs() -> bool:
+    """Whether finished runs are used again: not after `pyflyte run --overwrite-cache`."""
+    return not (is_local() and LocalConfig.auto().cache_overwrite)
 
 
 def storage() -> Path:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import io
 import sys
 import time
 
 from liger_benchmark.run import COMPLETED, Run
+
+
+def replace_unprintable() -> None:
+    """Let characters that the terminal's encoding lacks be replaced rather than end the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 class Progress:

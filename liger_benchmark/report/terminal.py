@@ -14,11 +14,13 @@ from rich.text import Text
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import BATCH_SIZE
 from liger_benchmark.report.outcomes import gain_text, no_number
+from liger_benchmark.report.progress import replace_unprintable
 from liger_benchmark.wording import gibibytes, known, number
 
 
 def print_summary(analysis: Analysis, report_path: str | Path) -> None:
     """Print headline, warnings, table and verdict, then the page's path on a line of its own."""
+    replace_unprintable()
     console = Console(file=sys.stdout, highlight=False)
     console.print(Text(analysis.headline, style="bold"))
     for warning in analysis.warnings:

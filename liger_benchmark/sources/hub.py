@@ -50,13 +50,15 @@ def download_model(name: str, folder: Path) -> str:
     return _with_retries(name, "model", lambda: _download_model(name, folder))
 
 
-def download_dataset(name: str) -> tuple[Any, str | None]:
-    """The training split of the dataset, as `datasets.Dataset`, and its revision.
+def download_dataset(
+    name: str, config: str | None = None, split: str = "train"
+) -> tuple[Any, str | None]:
+    """A split of the dataset, as `datasets.Dataset`, and its revision.
 
     Raises:
         SourceUnavailable: if the Hub cannot be reached, has no such dataset, or denies access.
     """
-    return _with_retries(name, "dataset", lambda: _download_dataset(name))
+    return _with_retries(name, "dataset", lambda: _download_dataset(name, config, split))
 
 
 def model_files(files: Collection[str], read: Callable[[str], str]) -> list[str]:
@@ -140,7 +142,7 @@ def _refuse_missing(wanted: list[str], available: list[str], where: str) -> None
         raise SourceUnavailable(f"{where} lacks {missing[0]}")
 
 
-def _download_dataset(name: str) -> tuple[Any, str | None]:
+def _download_dataset(name: str, config: str | None, split: str) -> tuple[Any, str | None]:
     import datasets
     import huggingface_hub
     from huggingface_hub.errors import OfflineModeIsEnabled, RemoteEntryNotFoundError
@@ -150,7 +152,7 @@ def _download_dataset(name: str) -> tuple[Any, str | None]:
         asked = str(huggingface_hub.HfApi().dataset_info(name).sha)
         # `datasets` requests this file first, and reports a gated dataset as a missing one.
         huggingface_hub.hf_hub_download(name, "README.md", repo_type="dataset", revision=asked)
-    rows = datasets.load_dataset(name, split="train", revision=asked)
+    rows = datasets.load_dataset(name, config, split=split, revision=asked)
     # The cache of `datasets` has a folder per revision. After an error `datasets` falls back on
     # any of them, so the revision that was loaded is compared with the one that was asked for.
     folder = Path(rows.cache_files[0]["filename"]).parent.name if rows.cache_files else ""

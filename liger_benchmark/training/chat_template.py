@@ -6,10 +6,12 @@ the answers are located by comparing the text of a conversation with the text of
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
 from liger_benchmark.training.answer_tokens import Encoded, Span, encode_texts
+from liger_benchmark.training.row_counts import NOT_FOUND, REFUSED
 from liger_benchmark.validation import InvalidInput, one_line
 
 if TYPE_CHECKING:
@@ -18,19 +20,39 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 
 
+class RefusedRow(InvalidInput):
+    """A row that the chat template does not take.
+
+    Attributes:
+        reason: in a few words, by which such rows are counted.
+    """
+
+    def __init__(self, problem: str, reason: str) -> None:
+        super().__init__(problem)
+        self.reason = reason
+
+
 def is_conversation(cell: Any) -> bool:
-    """Whether a cell is a list of {role, content}, both of them texts."""
+    """Whether a cell is a list of {role, content}, both of them texts.
+
+    The content of a message that calls tools may be null.
+    """
     return isinstance(cell, list) and all(
         isinstance(message, dict)
         and isinstance(message.get("role"), str)
-        and isinstance(message.get("content"), str)
+        and (
+            isinstance(message.get("content"), str)
+            or (message.get("content") is None and bool(message.get("tool_calls")))
+        )
         for message in cell
     )
 
 
 def is_answer(message: Message) -> bool:
-    """Whether a message is the assistant's and not empty."""
-    return message["role"] == "assistant" and bool(message["content"].strip())
+    """Whether a message is the assistant's, and holds a text or calls a tool."""
+    return message["role"] == "assistant" and bool(
+        _text(message).strip() or message.get("tool_calls")
+    )
 
 
 class ChatEncoder:
@@ -53,20 +75,24 @@ class ChatEncoder:
             )
         self.tokenizer = tokenizer
         self.name = name
-        self.marked_template = _marked_template(tokenizer)
+        # Marks become token positions by way of offsets, which a tokenizer in Python lacks.
+        self.marked_template = _marked_template(tokenizer) if tokenizer.is_fast else None
 
-    def encode(self, messages: list[Message]) -> Encoded:
+    def encode(self, messages: list[Message], tools: Any = None, row: int = 1) -> Encoded:
         """The conversation up to its last answer, with all answers marked.
 
+        Args:
+            tools: the tools that the template is told of: a list, or that as JSON.
+            row: the row's number, for error messages.
+
         Raises:
-            InvalidInput: if the template refuses the messages, or the answers cannot be located.
+            RefusedRow: if the template refuses the messages, or the answers cannot be located.
         """
         last = max(i for i, message in enumerate(messages) if is_answer(message))
-        messages = messages[: last + 1]
+        conversation = _Conversation(self, messages[: last + 1], tools, row)
         if self.marked_template is None:
-            return self._encode_by_prefixes(messages)
-        encoded = self._apply(
-            messages,
+            return self._encode_by_prefixes(conversation)
+        encoded = conversation.apply(
             chat_template=self.marked_template,
             return_dict=True,
             return_assistant_tokens_mask=True,
@@ -76,68 +102,140 @@ class ChatEncoder:
             raise _answer_not_found()
         return encoded["input_ids"], in_answer
 
-    def encode_completion(self, prompt: list[Message], completion: list[Message]) -> Encoded:
+    def encode_completion(
+        self, prompt: list[Message], completion: list[Message], tools: Any = None, row: int = 1
+    ) -> Encoded:
         """Prompt and completion as one conversation, with all text after the prompt marked.
 
         Raises:
-            InvalidInput: if the template refuses the messages.
+            RefusedRow: if the template refuses the messages.
         """
-        whole = self._write([*prompt, *completion])
-        start = _common_prefix_length(self._write(prompt, add_generation_prompt=True), whole)
+        conversation = _Conversation(self, [*prompt, *completion], tools, row)
+        whole = conversation.write()
+        before = conversation.write(len(prompt), add_generation_prompt=True)
+        start = _common_prefix_length(before, whole)
         [encoded] = encode_texts(
             [whole], [[(start, None)]], self.tokenizer, add_special_tokens=False
         )
         return encoded
 
-    def _encode_by_prefixes(self, messages: list[Message]) -> Encoded:
+    def _encode_by_prefixes(self, conversation: _Conversation) -> Encoded:
         """Encode without a marked template.
 
         An answer is what the text of the messages up to and including it has more than the text of
         the messages before it.
         """
-        whole = self._write(messages)
+        whole = conversation.write()
         answers: list[Span] = []
-        for i, message in enumerate(messages):
+        for i, message in enumerate(conversation.messages):
             if not is_answer(message):
                 continue
-            before = self._write(messages[:i], add_generation_prompt=True)
+            before = conversation.write(i, add_generation_prompt=True)
             start = _common_prefix_length(before, whole)
-            end = _common_prefix_length(self._write(messages[: i + 1]), whole)
-            if message["content"].strip() not in whole[start:end]:
+            end = _common_prefix_length(conversation.write(i + 1), whole)
+            if _text(message).strip() not in whole[start:end]:
                 raise _answer_not_found()
-            answers.append((start, end))
+            if end > start:
+                answers.append((start, end))
+        if not answers:
+            raise _answer_not_found()
         [encoded] = encode_texts([whole], [answers], self.tokenizer, add_special_tokens=False)
         return encoded
 
-    def _write(self, messages: list[Message], add_generation_prompt: bool = False) -> str:
-        """The messages as text, optionally with the beginning of the assistant's turn."""
-        if not messages:
-            return ""
-        return str(
-            self._apply(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
-        )
 
-    def _apply(self, messages: list[Message], **options: Any) -> Any:
+class _Conversation:
+    """Messages of one row, and what the chat template makes of them.
+
+    A key without a value is left out: Arrow gives every message the keys of all. A content of null
+    stays null, which templates take for a call of tools, unless the template would refuse it or
+    write the word None.
+    """
+
+    def __init__(self, encoder: ChatEncoder, messages: list[Message], tools: Any, row: int) -> None:
+        self.encoder = encoder
+        self.row = row
+        self.tools = _read_tools(tools)
+        self.messages = [{"content": None} | _without_nulls(message) for message in messages]
+        if any(message["content"] is None for message in self.messages):
+            self._choose_empty_content()
+
+    def write(self, n: int | None = None, add_generation_prompt: bool = False) -> str:
+        """The first `n` messages as text, optionally with the beginning of the assistant's turn."""
+        if n == 0:
+            return ""
+        return str(self.apply(n, tokenize=False, add_generation_prompt=add_generation_prompt))
+
+    def apply(self, n: int | None = None, **options: Any) -> Any:
+        """What `apply_chat_template` returns for the first `n` messages.
+
+        Raises:
+            RefusedRow: if the template refuses them.
+        """
         import jinja2
 
+        messages = self.messages[:n]
+        if self.tools:
+            options["tools"] = self.tools
         try:
-            return self.tokenizer.apply_chat_template(messages, **options)
+            return self.encoder.tokenizer.apply_chat_template(messages, **options)
         # TemplateError is raised by a template itself, the others by an expression in one.
-        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except (
+            *(jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError),
+            AttributeError,
+        ) as error:
             roles = ", ".join(message["role"] for message in messages)
-            raise InvalidInput(
-                f"training_args.dataset_name: {self.name!r} has a row that the model's chat "
-                f"template refuses: {one_line(error)} (roles: {one_line(roles)}); leave such rows "
-                "out, or take a model whose template takes them"
+            raise RefusedRow(
+                f"training_args.dataset_name: {self.encoder.name!r} has in row {self.row} what the "
+                f"model's chat template refuses: {one_line(error)} (roles: {one_line(roles)}); "
+                "leave such rows out, or take a model whose template takes them",
+                REFUSED,
             ) from None
 
+    def _choose_empty_content(self) -> None:
+        with_null = self.messages
+        self.messages = [message | {"content": _text(message)} for message in with_null]
+        try:
+            with_text = self.write()
+        except RefusedRow:
+            self.messages = with_null
+            return
+        text, self.messages = self.messages, with_null
+        try:
+            if self.write().count("None") > with_text.count("None"):
+                self.messages = text
+        except RefusedRow:
+            self.messages = text
 
-def _answer_not_found() -> InvalidInput:
-    return InvalidInput(
+
+def _text(message: Message) -> str:
+    return message.get("content") or ""
+
+
+def _read_tools(tools: Any) -> Any:
+    """A row's tools as a list; None if there are none."""
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools)
+        except ValueError:
+            return None
+    return _without_nulls(tools) if isinstance(tools, list) and tools else None
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _answer_not_found() -> RefusedRow:
+    return RefusedRow(
         "training_args.dataset_format: from the chat template of the model's tokenizer it "
         "cannot be told which tokens are the assistant's; put {% generation %} and "
         "{% endgeneration %} around its answers in chat_template.jinja, or give rows of prompt "
-        "and completion"
+        "and completion",
+        NOT_FOUND,
     )
 
 

@@ -25,7 +25,12 @@ from liger_benchmark.sources.fetch import provenance
 from liger_benchmark.training import compilation, environment
 from liger_benchmark.training.activation import active_liger_parts, check_liger, loss_in_use
 from liger_benchmark.training.compile_counter import CompilationCounter
-from liger_benchmark.training.dataset import checksum, load_tokenizer, prepare_datasets
+from liger_benchmark.training.dataset import (
+    check_token_ids,
+    checksum,
+    load_tokenizer,
+    prepare_datasets,
+)
 from liger_benchmark.training.device import (
     CpuDevice,
     CudaDevice,
@@ -40,8 +45,9 @@ from liger_benchmark.training.out_of_memory import (
     describe_out_of_memory,
     refuse_if_others_hold_it,
 )
+from liger_benchmark.training.row_counts import RowCounts
 from liger_benchmark.training.trainer import build_trainer
-from liger_benchmark.validation import InvalidInput, one_line
+from liger_benchmark.validation import one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -179,7 +185,8 @@ def train(
             tokenizer = load_tokenizer(model_folder)
             rows = _prepare_rows(arguments, dataset_folder, tokenizer, record)
         with phases("model"):
-            model = _prepare_model(arguments, model_folder, tokenizer, on_gpu, record)
+            model = _prepare_model(arguments, model_folder, on_gpu, record)
+            check_token_ids(rows, cast(Any, model.get_input_embeddings()).num_embeddings)
         with phases("trainer"):
             trainer = build_trainer(
                 arguments, model, tokenizer, *rows, output_folder, callback, compilations
@@ -188,7 +195,7 @@ def train(
             for other in callbacks:
                 trainer.add_callback(other)
         with phases("training"):
-            trainer.train()
+            _run_steps(trainer, callback, record)
         with phases("save"):
             record |= trainer.observed.record()
             end = weights_checksum(model)
@@ -207,6 +214,17 @@ def train(
         gpu["others_memory_MB"]["end"] = memory_of_others(gpu)
     record["phases"] = phases.with_steps(callback)
     return record
+
+
+def _run_steps(trainer: Any, callback: EfficiencyCallback, record: dict[str, Any]) -> None:
+    """Train. What was measured stays if the GPU has no memory for the checkpoint at the end."""
+    try:
+        trainer.train()
+    except Exception as error:
+        is_last = callback.steps_this_session == trainer.args.max_steps
+        if not (is_last and callback.stage == "checkpoint" and describe_out_of_memory(error)):
+            raise
+        record["save_error"] = one_line(error)
 
 
 def _save(trainer: Any, arguments: TrainingArguments, record: dict[str, Any]) -> None:
@@ -228,11 +246,13 @@ def _prepare_rows(
     arguments: TrainingArguments, folder: Path, tokenizer: Any, record: dict[str, Any]
 ) -> tuple[Any, Any]:
     """The training and evaluation rows; describes the dataset in `record`."""
-    train_rows, eval_rows = prepare_datasets(folder, tokenizer, arguments)
+    counts = RowCounts()
+    train_rows, eval_rows = prepare_datasets(folder, tokenizer, arguments, counts)
     record["dataset"] = {
         **provenance(folder, arguments.dataset_name),
         "rows": len(train_rows),
         "checksum": checksum(train_rows),
+        **counts.record(),
     }
     return train_rows, eval_rows
 
@@ -240,7 +260,6 @@ def _prepare_rows(
 def _prepare_model(
     arguments: TrainingArguments,
     folder: Path,
-    tokenizer: Any,
     on_gpu: bool,
     record: dict[str, Any],
 ) -> PreTrainedModel:
@@ -248,7 +267,7 @@ def _prepare_model(
 
     Raises:
         LigerMismatch: if other kernels are active than the arm's.
-        InvalidInput: if the model cannot be loaded, or does not fit the tokenizer.
+        InvalidInput: if the model cannot be loaded.
     """
     if arguments.torch_compile:
         compilation.prepare(arguments.use_liger)
@@ -264,7 +283,6 @@ def _prepare_model(
     parts = active_liger_parts(model)
     kernels = arguments.liger_kernels if arguments.use_liger else ()
     check_liger(parts, kernels, model.config.model_type)
-    _check_vocabulary(model, tokenizer)
     record["liger"] = {**parts["active"], "parts": parts["present"]}
     record["weights"] = describe_weights(model, folder, arguments.model_name)
     return model
@@ -297,12 +315,3 @@ def _position(phases: Phases, callback: EfficiencyCallback) -> dict[str, Any]:
         return {"phase": phases.current, "step": 0}
     is_between_steps = callback.stage in ("evaluation", "checkpoint")
     return {"phase": callback.stage, "step": callback.steps_this_session + (not is_between_steps)}
-
-
-def _check_vocabulary(model: PreTrainedModel, tokenizer: Any) -> None:
-    embeddings = cast(Any, model.get_input_embeddings()).num_embeddings
-    if len(tokenizer) > embeddings:
-        raise InvalidInput(
-            f"training_args.model_name: the tokenizer knows {len(tokenizer)} tokens and the model "
-            f"embeds {embeddings}; take both from the same model"
-        )

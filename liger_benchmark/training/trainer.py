@@ -74,7 +74,7 @@ class Observation:
     batches: Any = field(default_factory=hashlib.sha256)
     tokens: int = 0
     padding_tokens: int = 0
-    gradients: dict[str, list[float]] = field(default_factory=dict)
+    gradients: dict[str, list[float] | None] = field(default_factory=dict)
     proof: dict[str, Any] = field(default_factory=dict)
 
     def add_batch(self, batch: Any) -> int:

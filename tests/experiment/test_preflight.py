@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.commands import type_command
 
 from liger_benchmark.catalog import MODELS
 from liger_benchmark.flyte import command_line
 
 GPU = "NVIDIA H100 80GB HBM3"
-LOCAL = ["pyflyte", "run", "x.py", "wf"]
-REMOTE = ["union", "run", "--remote", "x.py", "wf"]
+LOCAL: tuple[str, ...] = ()
+REMOTE = ("--remote",)
 Prepare = Callable[..., str]
 
 
@@ -21,17 +22,16 @@ Prepare = Callable[..., str]
 def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
     """Type a command with an inputs file, on a machine with a GPU or without; what it says."""
 
-    def typed(text: str, command: list[str] = LOCAL, gpu: str | None = None) -> str:
+    def typed(text: str, options: tuple[str, ...] = LOCAL, gpu: str | None = None) -> str:
         path = tmp_path / "inputs.yaml"
         path.write_text(text, encoding="utf-8")
         monkeypatch.setattr(command_line, "visible_gpu", lambda: gpu)
-        try:
-            command_line.prepare([*command, "--inputs-file", str(path)])
-        except SystemExit as error:
-            message = str(error.code)
-            assert "\n" not in message and message.startswith(f"{path}: ")
-            return message.removeprefix(f"{path}: ")
-        return ""
+        ended = type_command(monkeypatch, "--inputs-file", str(path), options=options)
+        if ended.exit_code == 0:
+            return ""
+        [message] = ended.lines
+        assert message.startswith(f"{path}: ")
+        return message.removeprefix(f"{path}: ")
 
     return typed
 
@@ -86,7 +86,7 @@ def test_a_model_without_liger_may_be_trained_in_bf16_on_a_cpu(prepare: Prepare)
 )
 @pytest.mark.parametrize("command", [LOCAL, REMOTE], ids=["local", "remote"])
 def test_a_model_or_dataset_name_that_cannot_be_found_is_refused(
-    prepare: Prepare, names: str, message: str, command: list[str]
+    prepare: Prepare, names: str, message: str, command: tuple[str, ...]
 ) -> None:
     assert prepare(f"training_args: {{{names}}}", command, GPU).startswith(message)
 

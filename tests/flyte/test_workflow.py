@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from support import isolated_functions, isolated_training
+from support.commands import project_copy
 from support.tiny import TINY
 
 import liger_kernel_finetuning as workflow
@@ -310,26 +311,6 @@ def test_the_workflow_imports_with_and_without_union() -> None:
         )
         assert output.returncode == 0, output.stderr
         assert output.stdout.strip() == expected
-
-
-def project_copy(to: Path) -> Path:
-    """The project as a clone has it, with inputs small enough for a test."""
-    to.mkdir()
-    for module in PROJECT.glob("*.py"):
-        shutil.copy(module, to)
-    shutil.copy(PROJECT / "constraints.txt", to)
-    shutil.copytree(
-        PROJECT / "liger_benchmark",
-        to / "liger_benchmark",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    (to / "inputs.yaml").write_text(
-        "experiment_args: {use_liger: [true, false], per_device_train_batch_size: [1]}\n"
-        "training_args: {model_name: 'builtin:phi3-tiny', dataset_name: 'builtin:instructions',\n"
-        "  max_seq_length: 16, bf16: false, max_steps: 2, n_warmup_steps: 1}\n"
-        "n_runs: 1\n"
-    )
-    return to
 
 
 def pyflyte_run(project: Path, home: Path, temporary: Path, inputs: str) -> Any:

@@ -241,9 +241,13 @@ def test_a_file_as_source_is_refused_and_its_folder_suggested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("data.jsonl").write_text("{}")
-    with pytest.raises(InvalidInput, match="is a file; give the folder"):
-        fetch_dataset("data.jsonl", tmp_path / "fetched")
+    for name in ("data.docx", "jsonl", "data.gz"):
+        Path(name).write_text("{}")
+        with pytest.raises(InvalidInput, match=r"is a file; give the folder .* or a file of rows"):
+            fetch_dataset(name, tmp_path / "fetched")
+    Path("model.json").write_text("{}")
+    with pytest.raises(InvalidInput, match="is a file; give the folder that holds it$"):
+        fetch_model("model.json", tmp_path / "fetched")
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", "a/b", "..", "é/\0", "x" * 500])

@@ -171,7 +171,7 @@ def _with_retries(name: str, kind: Kind, download: Callable[[], T]) -> T:
             is_known = problem is not None
             if problem is None:
                 described = one_line(f"{type(error).__name__}: {error}", limit=300)
-                problem = f"cannot be read ({described})"
+                problem = f"cannot be read ({described}){_setting_for(described)}"
             if delay_s is not None and _is_temporary(error):
                 sys.stderr.write(f"{kind} {name}: {problem}; trying again in {delay_s:g} s\n")
                 time.sleep(delay_s)
@@ -240,6 +240,13 @@ def _known_problem(error: BaseException, name: str, kind: Kind) -> str | None:
         if isinstance(cause, (HTTPError, ConnectionError, TimeoutError)):
             return f"the Hub cannot be reached ({type(cause).__name__})"
     return None
+
+
+def _setting_for(described: str) -> str:
+    """Which argument chooses what an error of `datasets` lists; empty for other errors."""
+    if "Config name is missing" in described or "BuilderConfig" in described:
+        return ", set dataset_config"
+    return ", set dataset_split" if "Unknown split" in described else ""
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -6,18 +6,23 @@ the answers are located by comparing the text of a conversation with the text of
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
 from liger_benchmark.training.answer_tokens import Encoded, Span, encode_texts
+from liger_benchmark.training.messages import (
+    Message,
+    is_answer,
+    read_list,
+    text_of,
+    tidy,
+    worded,
+)
 from liger_benchmark.training.row_counts import NOT_FOUND, REFUSED
 from liger_benchmark.validation import InvalidInput, one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Message = dict[str, Any]
 
 
 class RefusedRow(InvalidInput):
@@ -30,29 +35,6 @@ class RefusedRow(InvalidInput):
     def __init__(self, problem: str, reason: str) -> None:
         super().__init__(problem)
         self.reason = reason
-
-
-def is_conversation(cell: Any) -> bool:
-    """Whether a cell is a list of {role, content}, both of them texts.
-
-    The content of a message that calls tools may be null.
-    """
-    return isinstance(cell, list) and all(
-        isinstance(message, dict)
-        and isinstance(message.get("role"), str)
-        and (
-            isinstance(message.get("content"), str)
-            or (message.get("content") is None and bool(message.get("tool_calls")))
-        )
-        for message in cell
-    )
-
-
-def is_answer(message: Message) -> bool:
-    """Whether a message is the assistant's, and holds a text or calls a tool."""
-    return message["role"] == "assistant" and bool(
-        _text(message).strip() or message.get("tool_calls")
-    )
 
 
 class ChatEncoder:
@@ -92,11 +74,15 @@ class ChatEncoder:
         conversation = _Conversation(self, messages[: last + 1], tools, row)
         if self.marked_template is None:
             return self._encode_by_prefixes(conversation)
-        encoded = conversation.apply(
-            chat_template=self.marked_template,
-            return_dict=True,
-            return_assistant_tokens_mask=True,
-        )
+        try:
+            encoded = conversation.apply(
+                chat_template=self.marked_template,
+                return_dict=True,
+                return_assistant_tokens_mask=True,
+            )
+        except RefusedRow:
+            # trl's marked copy may refuse what the tokenizer's own template takes.
+            return self._encode_by_prefixes(conversation)
         in_answer = [bool(marked) for marked in encoded["assistant_masks"]]
         if not any(in_answer):
             raise _answer_not_found()
@@ -133,7 +119,7 @@ class ChatEncoder:
             before = conversation.write(i, add_generation_prompt=True)
             start = _common_prefix_length(before, whole)
             end = _common_prefix_length(conversation.write(i + 1), whole)
-            if _text(message).strip() not in whole[start:end]:
+            if text_of(message).strip() not in whole[start:end]:
                 raise _answer_not_found()
             if end > start:
                 answers.append((start, end))
@@ -146,18 +132,18 @@ class ChatEncoder:
 class _Conversation:
     """Messages of one row, and what the chat template makes of them.
 
-    A key without a value is left out: Arrow gives every message the keys of all. A content of null
-    stays null, which templates take for a call of tools, unless the template would refuse it or
-    write the word None.
+    A key without a value is left out: Arrow gives every message the keys of all. Templates differ
+    in how they want a call of tools: a content of null or of no text, arguments as a mapping or as
+    JSON. Those are tried, in this order, see `_choose_wording`.
     """
 
     def __init__(self, encoder: ChatEncoder, messages: list[Message], tools: Any, row: int) -> None:
         self.encoder = encoder
         self.row = row
-        self.tools = _read_tools(tools)
-        self.messages = [{"content": None} | _without_nulls(message) for message in messages]
-        if any(message["content"] is None for message in self.messages):
-            self._choose_empty_content()
+        self.tools = read_list(tools)
+        self.messages = [tidy(message) for message in messages]
+        if any("tool_calls" in message for message in self.messages):
+            self._choose_wording()
 
     def write(self, n: int | None = None, add_generation_prompt: bool = False) -> str:
         """The first `n` messages as text, optionally with the beginning of the assistant's turn."""
@@ -191,42 +177,23 @@ class _Conversation:
                 REFUSED,
             ) from None
 
-    def _choose_empty_content(self) -> None:
-        with_null = self.messages
-        self.messages = [message | {"content": _text(message)} for message in with_null]
-        try:
-            with_text = self.write()
-        except RefusedRow:
-            self.messages = with_null
-            return
-        text, self.messages = self.messages, with_null
-        try:
-            if self.write().count("None") > with_text.count("None"):
-                self.messages = text
-        except RefusedRow:
-            self.messages = text
-
-
-def _text(message: Message) -> str:
-    return message.get("content") or ""
-
-
-def _read_tools(tools: Any) -> Any:
-    """A row's tools as a list; None if there are none."""
-    if isinstance(tools, str):
-        try:
-            tools = json.loads(tools)
-        except ValueError:
-            return None
-    return _without_nulls(tools) if isinstance(tools, list) and tools else None
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
+    def _choose_wording(self) -> None:
+        """Take the wording of the calls that the template takes, with the fewest words None."""
+        wordings = [
+            [worded(message, as_json, empty) for message in self.messages]
+            for as_json in (False, True)
+            for empty in (None, "")
+        ]
+        fewest: int | None = None
+        chosen = self.messages
+        for self.messages in wordings:
+            try:
+                n = self.write().count("None")
+            except RefusedRow:
+                continue
+            if fewest is None or n < fewest:
+                fewest, chosen = n, self.messages
+        self.messages = chosen
 
 
 def _answer_not_found() -> RefusedRow:

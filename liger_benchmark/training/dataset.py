@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.sources.fetch import has_tokenizer
 from liger_benchmark.training.chat_template import RefusedRow
-from liger_benchmark.training.row_counts import RowCounts
+from liger_benchmark.training.row_counts import NOTHING_LEFT, RowCounts
 from liger_benchmark.training.row_formats import encode, format_of, usable_rows
 from liger_benchmark.validation import InvalidInput, one_line
 
@@ -193,17 +193,21 @@ def tokenize(
         marked = [
             token if answer else IGNORED for token, answer in zip(ids, in_answer, strict=True)
         ]
+        if all(label == IGNORED for label in marked[keep][1:]):
+            # In a batch of its own such a row has no loss: it would be NaN.
+            counts.left_out[NOTHING_LEFT] += 1
+            continue
         counts.cut += len(ids) > arguments.max_seq_length
         input_ids.append(ids[keep])
         labels.append(marked[keep])
         if len(input_ids) == needed:
             break
     counts.used += len(input_ids)
-    if len(refused) > len(input_ids):
+    if len(refused) > len(input_ids) or (refused and not input_ids):
         n = len(refused) + len(input_ids)
         others = f" ({len(refused)} of the {n} rows tried)" if len(refused) > 1 else ""
         raise InvalidInput(f"{refused[0]}{others}")
-    if all(token == IGNORED for row in labels for token in row[1:]):
+    if not input_ids:
         raise InvalidInput(
             f"training_args.max_seq_length: {arguments.max_seq_length} leaves no token of an "
             "answer to learn; allow more"

@@ -20,6 +20,7 @@ from liger_benchmark.training.dataset import (
     prepare_datasets,
     rows_needed,
 )
+from liger_benchmark.training.device import silence_libraries
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.liger_kernels import kernels_turned_on
 from liger_benchmark.training.meta_model import Shape, build, difference
@@ -65,6 +66,7 @@ def prepare_and_build(
     model_folder: Path,
 ) -> tuple[list[RowCounts], Shape]:
     """Tokenise the rows of each condition, and build the model without Liger. Runs in a child."""
+    silence_libraries()
     tokenizer = load_tokenizer(model_folder)
     counted: list[RowCounts] = []
     prepared: list[Any] = []
@@ -81,6 +83,7 @@ def build_arm(
     send: Send, model_folder: Path, kernels: Sequence[str] | None, attn_implementation: str
 ) -> Shape:
     """Build the model of one arm. Runs in a child."""
+    silence_libraries()
     return build(model_folder, kernels, attn_implementation)
 
 

@@ -31,6 +31,8 @@ _ROLES = {
     "user": "user",
     "gpt": "assistant",
     "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
     "bot": "assistant",
     "model": "assistant",
     "assistant": "assistant",
@@ -83,6 +85,8 @@ def with_own_columns(rows: datasets.Dataset, dataset_format: str) -> datasets.Da
     is_alpaca = dataset_format == "text" and {"instruction", "output"} <= has
     if is_alpaca and ("text" not in has or not any(map(_has_marker, rows["text"]))):
         return _replaced(rows, "text", alpaca_text)
+    if dataset_format == "prompt_completion" and {"prompt", "completion"} <= has:
+        return _with_numbers_as_text(rows)
     if dataset_format == "messages" and "messages" not in has and "conversations" in has:
         return _replaced(rows, "messages", sharegpt_messages)
     return rows
@@ -141,6 +145,20 @@ def _message(turn: Any) -> Any:
         return turn
     role = turn["from"]
     return {"role": _ROLES.get(str(role).lower(), role), "content": turn.get("value")}
+
+
+def _with_numbers_as_text(rows: datasets.Dataset) -> datasets.Dataset:
+    """The rows with completions that are numbers, as CSV makes them, as texts beside text prompts.
+
+    The type of a column is that of all its cells.
+    """
+    prompt, completion = (
+        str(getattr(rows.features[c], "dtype", "")) for c in ("prompt", "completion")
+    )
+    if "string" not in prompt or not completion.startswith(("int", "uint", "float", "bool")):
+        return rows
+    texts = [None if value is None else str(value) for value in rows["completion"]]
+    return rows.remove_columns("completion").add_column("completion", texts)
 
 
 def _has_marker(text: Any) -> bool:

@@ -12,6 +12,7 @@ FEW_ROWS = 64
 EMPTY = "empty"
 NO_ANSWER = "without an answer"
 REFUSED = "refused by the chat template"
+NOTHING_LEFT = "with no token of the answer left"
 NOT_FOUND = "whose answer the chat template does not show"
 
 

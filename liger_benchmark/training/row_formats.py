@@ -18,12 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from liger_benchmark.arguments import AUTO, TrainingArguments
 from liger_benchmark.training.answer_tokens import Encoded, encode_texts
-from liger_benchmark.training.chat_template import (
-    ChatEncoder,
-    RefusedRow,
-    is_answer,
-    is_conversation,
-)
+from liger_benchmark.training.chat_template import ChatEncoder, RefusedRow
+from liger_benchmark.training.messages import is_answer, is_conversation
 from liger_benchmark.training.row_columns import (
     RESPONSE_MARKER,
     fits,

@@ -166,3 +166,46 @@ def test_a_kernel_that_the_model_lacks_is_refused_whichever_arm_asks_for_it(
         "training_args.liger_kernels: Liger has no rope for 'nemotron'; "
         "it has fused_linear_cross_entropy, cross_entropy"
     )
+
+
+@pytest.mark.parametrize("arms", ["[true]", "[false]"])
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"model_type": "llama", "quantization_config": {"quant_method": "bitsandbytes"}},
+            "training_args.model_name: its config.json has a quantization_config (bitsandbytes), ",
+        ),
+        (
+            {"model_type": "qwen2_5_vl"},
+            "training_args.model_name: 'qwen2_5_vl' is no causal language model in the installed ",
+        ),
+    ],
+    ids=["quantised", "vision"],
+)
+def test_a_model_that_cannot_be_trained_is_refused_in_any_arm(
+    prepare: Prepare, folder: Path, config: dict[str, object], message: str, arms: str
+) -> None:
+    (folder / "config.json").write_text(json.dumps(config))
+    text = f"experiment_args: {{use_liger: {arms}}}\ntraining_args: {{model_name: '{folder}'}}"
+    assert prepare(text, gpu=GPU).startswith(message)
+
+
+def test_a_tokenizer_that_needs_another_package_is_refused(prepare: Prepare, folder: Path) -> None:
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    message = prepare(f"training_args: {{model_name: '{folder}'}}", gpu=GPU)
+    assert "only as tokenizer.model" in message and "install sentencepiece" in message
+
+
+def test_a_file_of_rows_is_a_dataset_on_this_machine_only(prepare: Prepare, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}")
+    names = f"model_name: 'builtin:phi3-mini', dataset_name: '{tmp_path}/rows.jsonl'"
+    text = f"training_args: {{{names}}}"
+    assert prepare(text, gpu=GPU) == ""
+    assert "rows.jsonl' is a file on this machine, where a cluster cannot" in prepare(text, REMOTE)
+
+
+@pytest.mark.parametrize("name", ["columns", "dataset_config", "dataset_split"])
+def test_what_names_the_dataset_is_no_axis(prepare: Prepare, name: str) -> None:
+    message = prepare(f"experiment_args: {{{name}: [a]}}\ntraining_args: {{{TINY}}}", gpu=GPU)
+    assert message.startswith(f"experiment_args.{name}: cannot be an axis: an experiment is about")

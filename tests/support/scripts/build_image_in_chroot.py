@@ -176,7 +176,7 @@ class Image:
 
 
 class ClusterInImage(Cluster):
-    """A cluster whose containers run in the image, one at a time."""
+    """A cluster whose containers run in the image, one at a time, since they share its root."""
 
     image: Image
     _turn = threading.Lock()
@@ -189,16 +189,16 @@ class ClusterInImage(Cluster):
         # A new container has nothing in /root but what it downloads.
         code = disk / "root"
         code.chmod(0o777)
-        began = time.monotonic()
         with self._turn, self.image.mounted(code, "/root"), peak_memory() as peak:
+            began = time.monotonic()
             done = self.image.run(
                 command,
                 folder="/root",
                 environment={**variables, "PYTHONPATH": f"/root:{self.site}"},
                 output=subprocess.PIPE,
             )
+            seconds = time.monotonic() - began
         task = command[-1] if "task-name" in command else command[0]
-        seconds = time.monotonic() - began
         print(f"== {seconds:7.1f} s, {peak[0] / 2**20:.0f} MiB at most: {task}", flush=True)
         return done
 

@@ -29,6 +29,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 PROJECT = Path(__file__).parents[3]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
@@ -174,7 +176,7 @@ class Image:
 
 
 class ClusterInImage(Cluster):
-    """A cluster whose containers run in the image, one at a time."""
+    """A cluster whose containers run in the image, one at a time, since they share its root."""
 
     image: Image
     _turn = threading.Lock()
@@ -187,13 +189,43 @@ class ClusterInImage(Cluster):
         # A new container has nothing in /root but what it downloads.
         code = disk / "root"
         code.chmod(0o777)
-        with self._turn, self.image.mounted(code, "/root"):
-            return self.image.run(
+        with self._turn, self.image.mounted(code, "/root"), peak_memory() as peak:
+            began = time.monotonic()
+            done = self.image.run(
                 command,
                 folder="/root",
                 environment={**variables, "PYTHONPATH": f"/root:{self.site}"},
                 output=subprocess.PIPE,
             )
+            seconds = time.monotonic() - began
+        task = command[-1] if "task-name" in command else command[0]
+        print(f"== {seconds:7.1f} s, {peak[0] / 2**20:.0f} MiB at most: {task}", flush=True)
+        return done
+
+
+@contextlib.contextmanager
+def peak_memory() -> Iterator[list[int]]:
+    """The most memory, in bytes, that this process's children held at one time inside the block.
+
+    Resident memory is added up, so what processes share counts in each: it is an upper bound.
+    """
+    peak, ended = [0], threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(0.1):
+            held = 0
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    held += process.memory_info().rss
+            peak[0] = max(peak[0], held)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        sampler.join()
 
 
 def instructions(dockerfile: str) -> list[tuple[str, str]]:

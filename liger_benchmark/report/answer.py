@@ -38,7 +38,10 @@ def answer(analysis: Analysis) -> str:
         folded(
             f"The same at batch size {other}",
             _picture(
-                analysis, _rows_by_arm(analysis, other), f"answer-{other}", f" at batch size {other}"
+                analysis,
+                _rows_by_arm(analysis, other),
+                f"answer-{other}",
+                f" at batch size {other}",
             ),
         )
         for other in others

@@ -46,7 +46,10 @@ def _judgement_cell(claim: Claim) -> Cell:
     mark = _MARKS.get(claim.judgement, "none")
     return Cell(
         claim.judgement,
-        markup=f'<span class="mark mark-{mark}"></span>{escape(claim.judgement)}',
+        markup=(
+            f'<span class="judgement"><span class="mark mark-{mark}"></span>'
+            f"{escape(claim.judgement)}</span>"
+        ),
     )
 
 

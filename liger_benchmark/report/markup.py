@@ -140,9 +140,8 @@ def table(
 
 def _scroll(content: str, label: str) -> str:
     """What may be wider than a narrow window; it can be scrolled with the keyboard too."""
-    return (
-        f'<div class="scroll" role="group" tabindex="0" aria-label="{escape(label)}">{content}</div>'
-    )
+    name = escape(label)
+    return f'<div class="scroll" role="group" tabindex="0" aria-label="{name}">{content}</div>'
 
 
 def download(name: str, media_type: str, text: str, label: str) -> str:

@@ -137,7 +137,9 @@ def _contents(sections: str) -> str:
     """Links to the headings of the first section's parts, and to the other sections."""
     first, *others = sections.split("<section>")[1:]
     found = re.findall(r'<h3 id="([^"]+)">([^<]+)</h3>', first)
-    found += [pair for text in others for pair in re.findall(r'<h2 id="([^"]+)">([^<]+)</h2>', text)]
+    found += [
+        pair for text in others for pair in re.findall(r'<h2 id="([^"]+)">([^<]+)</h2>', text)
+    ]
     links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in found)
     return f'<nav aria-label="Contents"><ul>{links}</ul></nav>'
 

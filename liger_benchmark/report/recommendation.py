@@ -1,7 +1,7 @@
 """What a reader should turn on in their own training: the winning arm's settings as code.
 
-An arm wins only if its speed-up is certain: its 95 % interval lies above zero at the batch size that
-the headline is about.
+An arm wins only if its speed-up is certain: its 95 % interval lies above zero at the batch size
+that the headline is about.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def recommendation(analysis: Analysis) -> Recommendation | None:
     if not faster.empty:
         best = faster.loc[faster["speedup_percent"].idxmax()]
         text = (
-            f"Turn on {best['arm']}: at batch size {size} it is faster than {baseline} in any case "
-            f"({_interval(best, 'speedup')} faster){_memory(best)}."
+            f"Use {best['arm']}: at batch size {size} it is {_percent(best['speedup_percent'])} "
+            f"faster than {baseline} (95% interval {_interval(best, 'speedup')}){_memory(best)}."
         )
         return _with_code(analysis, best["arm"], text)
     leaner = rows[rows["memory_saving_low"] > 0]

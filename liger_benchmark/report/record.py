@@ -25,7 +25,6 @@ from liger_benchmark.report.markup import (
     arm_cell,
     code,
     download,
-    escape,
     folded,
     heading,
     integer_cell,

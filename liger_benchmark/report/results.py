@@ -59,11 +59,17 @@ def results(analysis: Analysis) -> str:
             paragraph(analysis.headline, "headline"),
             _under_the_headline(analysis, warnings),
             answer(analysis),
-            "" if analysis.hardware.trial else _bar_plots(analysis),
-            _what_to_turn_on(analysis),
-            _claims(analysis),
-            _warnings(warnings),
-            _main_table(analysis),
+            *(
+                [_main_table(analysis), _warnings(warnings)]
+                if analysis.hardware.trial
+                else [
+                    _bar_plots(analysis),
+                    _what_to_turn_on(analysis),
+                    _claims(analysis),
+                    _warnings(warnings),
+                    _main_table(analysis),
+                ]
+            ),
         ]
     )
 
@@ -102,8 +108,6 @@ def _what_to_turn_on(analysis: Analysis) -> str:
 
 
 def _claims(analysis: Analysis) -> str:
-    if analysis.hardware.trial:
-        return ""  # the notice on top says that nothing about speed and memory can be judged
     return heading("The blog’s claims", "claims") + claims_section(analysis)
 
 

@@ -135,6 +135,7 @@ _TABLES = """
 .lb tbody th { font-weight: 600; }
 .lb td.num { text-align: right; white-space: nowrap; }
 .lb th.num { text-align: right; }
+.lb .num + :not(.num) { padding-left: 10px; }
 .lb .num:last-child, .lb th:last-child { padding-right: 0; }
 .lb small { display: block; color: var(--muted); font-size: 12px; font-weight: 400; }
 .lb .num small { white-space: pre; }
@@ -147,6 +148,7 @@ _TABLES = """
 .lb th button:hover { text-decoration: underline; }
 .lb th[aria-sort=ascending] button::after { content: " \\2191"; }
 .lb th[aria-sort=descending] button::after { content: " \\2193"; }
+.lb .judgement { white-space: nowrap; }
 .lb .mark {
   display: inline-block; width: 12px; height: 12px; margin-right: 6px; background: var(--muted);
   print-color-adjust: exact; -webkit-print-color-adjust: exact;

@@ -14,6 +14,7 @@ from liger_benchmark.report.table import Table
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.wording import known, small_fraction
 
+
 def checks_table(analysis: Analysis) -> Table:
     """A row for each batch size and arm: its outcome and what was checked."""
     columns = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from liger_benchmark.report.figures.drawing import (
     FAINT,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _WIDE, _NARROW = 9.4, 4.4  # inches
 _LONGEST_NAME = {_WIDE: 34, _NARROW: 20}  # letters on a line
 _ROW, _LINE = 0.28, 0.17  # inches: a row, and each further line of its name
+_ROOM = 0.34  # right of all values, as a part of their span: for a number beside the last
 
 
 @dataclass(frozen=True)
@@ -137,19 +138,20 @@ def _draw_row(axes: Axes, row: AnswerRow, arms: Sequence[str], which: int, at: i
     set_tip([band], _tip(row, which))
     axes.add_patch(band)
     weight = "bold" if row.emphasised else "normal"
-    beside = {"va": "center", "ha": "left", "color": TEXT, "fontweight": weight}
+    beside: dict[str, Any] = {"va": "center", "ha": "left", "color": TEXT, "fontweight": weight}
     if not known(gain.value):
+        if row.is_baseline:
+            axes.plot([0], [at], marker="D", markersize=6, color=arm_colour(arms, row.arm))
         text = row.words if which == 0 or not row.is_baseline else ""
         axes.annotate(
-            text, (0, at), xytext=(6, 0), textcoords="offset points", annotation_clip=False,
+            text, (0, at), xytext=(8, 0), textcoords="offset points", annotation_clip=False,
             fontstyle="italic", **beside,
         )  # fmt: skip
         return
     colour = arm_colour(arms, row.arm)
     end = gain.value
     if known(gain.low) and not all_the_same(gain.low, gain.high):
-        end = min(gain.high, right - 0.3 * (right - left))
-        end = max(end, gain.value)
+        end = max(gain.value, min(gain.high, right - _ROOM / (1 + _ROOM) * (right - left)))
         axes.plot([gain.low, gain.high], [at, at], color=colour, linewidth=2.2)
     axes.plot(
         [gain.value], [at], marker="o", markersize=8 if row.emphasised else 6.5,
@@ -161,9 +163,7 @@ def _draw_row(axes: Axes, row: AnswerRow, arms: Sequence[str], which: int, at: i
     )  # fmt: skip
 
 
-def _limits(
-    gains: Sequence[Gain], published: tuple[float, float] | None
-) -> tuple[float, float]:
+def _limits(gains: Sequence[Gain], published: tuple[float, float] | None) -> tuple[float, float]:
     """The ends of the value axis: all of it but intervals that say nothing, and room for text."""
     half = WIDEST_INTERVAL / 2
     ends = [0.0, *(published or ())]
@@ -173,7 +173,7 @@ def _limits(
             ends += [max(gain.low, gain.value - half), min(gain.high, gain.value + half)]
     low, high = min(ends), max(ends)
     span = max(high - low, 5.0)
-    return low - 0.06 * span, high + 0.34 * span
+    return low - 0.06 * span, high + _ROOM * span
 
 
 def _tip(row: AnswerRow, which: int) -> str:

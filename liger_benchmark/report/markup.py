@@ -132,7 +132,7 @@ def table(
     body = "".join(f"<tr>{''.join(map(_cell, row, range(len(columns))))}</tr>" for row in rows)
     return _scroll(
         f"<table{_class(css_class)}>"
-        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table>",
         f"Table: {caption}",
     )

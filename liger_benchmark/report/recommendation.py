@@ -98,12 +98,12 @@ def _with_code(analysis: Analysis, arm: str, text: str) -> Recommendation:
     of_sft = _keywords(changed, _SFT_ARGUMENTS)
     code = []
     if common or of_sft:
-        code.append(f"SFTConfig(..., {', '.join([*common, *of_sft])})  # TRL")
+        code.append(f"# TRL\nSFTConfig(..., {', '.join([*common, *of_sft])})")
     if common and not of_sft:
-        code.append(f"TrainingArguments(..., {', '.join(common)})  # transformers")
+        code.append(f"# transformers\nTrainingArguments(..., {', '.join(common)})")
     if "attn_implementation" in changed:
         argument = f'attn_implementation="{changed["attn_implementation"]}"'
-        code.append(f"AutoModelForCausalLM.from_pretrained(..., {argument})  # transformers")
+        code.append(f"# transformers\nAutoModelForCausalLM.from_pretrained(..., {argument})")
     return Recommendation(text, tuple(code), _note(changed))
 
 

@@ -34,6 +34,8 @@ from liger_benchmark.report.outcomes import outcome_words
 from liger_benchmark.report.recommendation import recommendation
 from liger_benchmark.report.table import Table, by_batch_size, memory_name
 from liger_benchmark.report.trial import checks_table
+from liger_benchmark.run import FAILED
+from liger_benchmark.validation import one_line
 from liger_benchmark.wording import (
     count_of_parameters,
     gibibytes,
@@ -60,11 +62,12 @@ def results(analysis: Analysis) -> str:
             _under_the_headline(analysis, warnings),
             answer(analysis),
             *(
-                [_main_table(analysis), _warnings(warnings)]
+                [_main_table(analysis), _what_failed(analysis), _warnings(warnings)]
                 if analysis.hardware.trial
                 else [
-                    _bar_plots(analysis),
+                    _bar_plots(analysis) if analysis.cells["n_completed"].any() else "",
                     _what_to_turn_on(analysis),
+                    _what_failed(analysis),
                     _claims(analysis),
                     _warnings(warnings),
                     _main_table(analysis),
@@ -105,6 +108,18 @@ def _what_to_turn_on(analysis: Analysis) -> str:
     if advice.code:
         shown += code("\n".join(advice.code))
     return shown + (paragraph(advice.note, "note") if advice.note else "")
+
+
+def _what_failed(analysis: Analysis) -> str:
+    """The failed runs of each arm and batch size, with the first reason that is known."""
+    failed = analysis.runs_table[analysis.runs_table["outcome"] == FAILED]
+    if failed.empty:
+        return ""
+    texts = []
+    for (arm, size), rows in failed.groupby(["arm", BATCH_SIZE], sort=False):
+        reason = one_line(str(rows["detail"].iloc[0]), limit=200)
+        texts.append(f"{arm} at batch size {size}: {plural(len(rows), 'run')}; {reason}")
+    return heading("What failed", "failed") + items(texts, "failed")
 
 
 def _claims(analysis: Analysis) -> str:

@@ -181,7 +181,9 @@ _WINDOWS = """
   .lb figure .wide { display: none; }
   .lb figure .narrow { display: block; }
   .lb figure .only { min-width: 560px; }
-  .lb table { min-width: 520px; }
+  .lb caption span {
+    display: inline-block; position: sticky; left: 0; max-width: calc(100vw - 30px);
+  }
   .lb nav ul { flex-wrap: nowrap; overflow-x: auto; white-space: nowrap; }
 }
 @media print {

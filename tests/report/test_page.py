@@ -197,9 +197,8 @@ def test_a_cpu_run_says_on_top_that_its_timings_mean_nothing() -> None:
     assert smoke.text.startswith("Benchmarking ResultsA smoke model, too small to say anything")
     for trial in (page, smoke):
         assert trial.text.count("mean nothing") <= 2  # the notice and the headline
-        assert not {"Speed-up", "Tokens/s", "GiB", "Judgement"} & {
-            h for t in trial.tables for h in t[0]
-        }
+        headings = {heading for rows in trial.tables for heading in rows[0]}
+        assert not {"Speed-up", "Tokens/s", "GiB", "Judgement"} & headings
         assert trial.table("Outcome")[1]["Liger’s parts active"] == "all 130"
 
 
@@ -268,7 +267,8 @@ def test_what_comes_from_inputs_is_escaped() -> None:
         "class", "href", "download", "rel", "data-value", "scope", "lang", "charset", "name",
         "content", "role", "aria-label", "id", "d", "style", "transform", "x", "y", "width",
         "height", "viewbox", "version", "xmlns", "xmlns:xlink", "xlink:href", "clip-path", "type",
-        "data-name", "data-copy", "tabindex", "hidden", "patternunits", "fill", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin",
+        "patternunits", "fill", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin",
+        "data-name", "data-copy", "tabindex", "hidden",
     }  # fmt: skip
     assert {name for _, attrs in parsed.tags for name in attrs} <= known
 

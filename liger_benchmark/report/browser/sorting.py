@@ -27,7 +27,7 @@ SORTING = """
     var hint = document.createElement("span");
     hint.className = "screen-only";
     hint.textContent = " Click a heading to sort.";
-    table.caption.append(hint);
+    table.caption.firstChild.append(hint);
     var heads = Array.from(table.tHead.rows[0].cells);
     heads.forEach(function (head, i) {
       var button = document.createElement("button");

@@ -38,10 +38,33 @@ def headline(grid: MeasuredGrid) -> str:
         return (
             f"No run of {grid.model} completed: {_ended(counts)}, so there is nothing to compare."
         )
-    sentence = _result(grid)
+    sentence = _result(grid) + _liger_too(grid)
     if n_failed:
         sentence += f" {n_failed} of {plural(len(grid.runs), 'run')} failed."
     return sentence + _without_result(grid.cells)
+
+
+def headline_rows(grid: MeasuredGrid) -> pd.DataFrame:
+    """The rows of `grid.comparison` that the headline is about; none if nothing was compared."""
+    compared = grid.comparison[grid.comparison["speedup_percent"].notna()]
+    return compared if compared.empty else _with_room(grid, compared)
+
+
+def _liger_too(grid: MeasuredGrid) -> str:
+    """What became of Liger alone, where several arms were compared and another one is fastest."""
+    rows = headline_rows(grid)
+    if grid.hardware.trial or len(grid.arms) < 3 or rows.empty:
+        return ""
+    best = rows.loc[rows["speedup_percent"].idxmax()]
+    named = (grid.baseline, best["arm"] if best["speedup_percent"] > 0 else grid.baseline)
+    if LIGER in named or LIGER not in grid.arms:
+        return ""
+    hit = rows[rows["arm"] == LIGER]
+    if hit.empty:
+        size = best[BATCH_SIZE]
+        out = size in _sizes_out_of_memory(grid.cells, LIGER)
+        return f" Liger {'runs out of memory' if out else 'has no result'} there."
+    return f" Liger is {_change(hit.iloc[0])} than {grid.baseline}{_memory(hit.iloc[0])}."
 
 
 def _without_result(cells: pd.DataFrame) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from flytekit.exceptions.base import FlyteException
 from flytekit.types.directory import FlyteDirectory
@@ -41,7 +41,7 @@ def run_or_reuse(
     """
     grid = current_grid_run()
     folder = store.run_folder(storage(), arguments, dataset_folder, model_folder)
-    grid.progress.condition_begins(arguments.condition)
+    grid.progress.condition_begins(arguments.condition, arguments.max_steps)
     store.clear_failure(storage(), arguments)
     run = store.finished(folder)
     reused = run is not None
@@ -122,8 +122,11 @@ def _train_and_log(
     arguments: TrainingArguments, dataset_folder: Path, model_folder: Path, output_folder: Path
 ) -> Run:
     """Train, passing every step's figures and the outcome on to W&B if it tracks this condition."""
-    run = run_condition(
-        arguments, dataset_folder, model_folder, output_folder, on_row=tracking.log_row
-    )
+
+    def on_row(row: dict[str, Any]) -> None:
+        tracking.log_row(row)
+        current_grid_run().progress.step_ends()
+
+    run = run_condition(arguments, dataset_folder, model_folder, output_folder, on_row=on_row)
     run.record |= tracking.log_outcome(run.outcome)
     return run

@@ -48,6 +48,7 @@ def grid_run(grid: list[TrainingArguments]) -> Iterator[GridRun]:
     try:
         yield run
     finally:
+        run.progress.end()
         _current.reset(token)
 
 

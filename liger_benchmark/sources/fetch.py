@@ -72,6 +72,7 @@ def fetch_dataset(name: str, folder: Path) -> Path:
     import datasets
 
     origin = origin_of(name, "dataset")
+    datasets.disable_progress_bars()
 
     def fill(fresh: Path) -> None:
         if origin == "builtin":
@@ -80,7 +81,6 @@ def fetch_dataset(name: str, folder: Path) -> Path:
             rows, revision = _load_folder(_folder(name), name), None
         else:
             rows, revision = hub.download_dataset(name)
-        datasets.disable_progress_bars()
         rows.save_to_disk(fresh)
         _describe(fresh, name, origin, revision)
 

@@ -52,7 +52,8 @@ from liger_benchmark.flyte.local_run import grid_run, is_local, storage
 from liger_benchmark.flyte.printed_output import prints_no_outputs
 from liger_benchmark.flyte.wandb_task import track_with_wandb
 from liger_benchmark.report import terminal
-from liger_benchmark.report.page import render_decks, write_page
+from liger_benchmark.report.page import render_decks
+from liger_benchmark.report.result_folder import publish
 from liger_benchmark.run import HISTORY_FILE, RECORD_FILE
 from liger_benchmark.sources import fetch
 
@@ -222,7 +223,7 @@ def analyze_results(
     with files.lock(folder):
         collect_results(results, training_args_list, folder)
         analysis = analyse(read_experiment([folder]), baseline)
-        page = write_page(analysis, folder)
+        page = publish(analysis, folder)
     for name, html in render_decks(analysis).items():
         Deck(name, html)
     if is_local():

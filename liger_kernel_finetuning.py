@@ -48,8 +48,8 @@ from liger_benchmark.flyte.conditions import (
     run_or_reuse,
 )
 from liger_benchmark.flyte.credentials import HF_SECRET, WANDB_SECRET, requested, with_hub_token
+from liger_benchmark.flyte.endings import ends_plainly
 from liger_benchmark.flyte.local_run import grid_run, is_local, storage
-from liger_benchmark.flyte.printed_output import prints_no_outputs
 from liger_benchmark.flyte.wandb_task import track_with_wandb
 from liger_benchmark.report import terminal
 from liger_benchmark.report.page import render_decks
@@ -232,7 +232,7 @@ def analyze_results(
     return analysis.runs_table
 
 
-@prints_no_outputs
+@ends_plainly
 @workflow
 def benchmarking_experiment(
     experiment_args: ExperimentArguments = ExperimentArguments(),

@@ -12,12 +12,14 @@ from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 
 from image_spec import GPU_KIND
-from liger_benchmark import store
+from liger_benchmark import files, store
+from liger_benchmark.analysis.tables import analyse
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.flyte import tracking
-from liger_benchmark.flyte.local_run import current_grid_run, is_local, storage
+from liger_benchmark.flyte.local_run import GridRun, current_grid_run, is_local, storage
 from liger_benchmark.report.progress import describe
+from liger_benchmark.report.result_folder import publish_part
 from liger_benchmark.run import FAILED, Run, UnreadableRun, read_run, write_run
 from liger_benchmark.training import dataset, environment
 from liger_benchmark.training.condition import run_condition
@@ -53,10 +55,12 @@ def run_or_reuse(
         except Exception as error:
             grid.progress.condition_ends(f"failed: {summary(error)}")
             store.keep_failure(storage(), arguments, error, tracking.address())
+            _publish_so_far(grid, _failed_run(arguments))
             raise
     how = describe(run) + (" (kept from an earlier run)" if reused else "")
     grid.progress.condition_ends(how, reused)
     grid.returned[folder] = arguments
+    _publish_so_far(grid, run, reused)
     return folder, run
 
 
@@ -114,8 +118,32 @@ def _collect(arguments: TrainingArguments, result: Result | None, to: Path) -> N
         history = Path(result.training_history.download())
         store.copy_run(history, record, to)
         return
+    write_run(to, _failed_run(arguments))
+
+
+def _failed_run(arguments: TrainingArguments) -> Run:
     failure = store.failure_folder(storage(), arguments)
-    write_run(to, read_run(failure) if failure.is_dir() else Run(arguments, FAILED))
+    return read_run(failure) if failure.is_dir() else Run(arguments, FAILED)
+
+
+def _publish_so_far(grid: GridRun, run: Run, reused: bool = False) -> None:
+    """Write the page of what has ended, so that a long or interrupted grid can be looked at.
+
+    A grid of one machine only: a pod knows its own condition alone. A page that cannot be written
+    costs a line and no run.
+    """
+    grid.ended.append(run)
+    is_last = len(grid.ended) == len(grid.grid)
+    if not is_local() or not grid.grid or reused or (is_last and run.outcome != FAILED):
+        return
+    try:
+        folder = store.experiment_folder(storage(), grid.grid)
+        with files.lock(folder):
+            for ended in grid.ended:
+                write_run(folder / "runs" / ended.training_args.slug, ended)
+            grid.page = publish_part(analyse(grid.ended), folder, len(grid.grid))
+    except Exception as error:
+        grid.progress.note(f"the page so far could not be written: {summary(error)}")
 
 
 def _train_and_log(

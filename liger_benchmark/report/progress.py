@@ -77,6 +77,13 @@ class Progress:
         times = self.times()
         self._say(f"    {how}{f' · {times}' if 'left' in times else ''}")
 
+    def note(self, line: str) -> None:
+        """Say something that is no part of the progress."""
+        if self.bar is None:
+            self._say(f"    {line}")
+        else:
+            self.bar.console.print(Text(line))
+
     def times(self) -> str:
         """`0:01:10 so far, about 0:08:10 left`; without the second part until a step has ended."""
         now = time.monotonic()

@@ -17,6 +17,7 @@ from typing import Any
 from flytekit.core.workflow import PythonFunctionWorkflow
 
 from liger_benchmark.flyte import local_run
+from liger_benchmark.flyte.before_start import check_before_start
 from liger_benchmark.flyte.credentials import MissingSecret
 from liger_benchmark.flyte.tracking import TrackingRefused
 from liger_benchmark.run import UnreadableRun
@@ -45,6 +46,7 @@ def ends_plainly(workflow: PythonFunctionWorkflow) -> PythonFunctionWorkflow:
             if not is_typed():
                 return super().__call__(*args, **kwargs)
             try:
+                check_before_start(kwargs.get("training_args"))
                 outputs = super().__call__(*args, **kwargs)
             except (KeyboardInterrupt, SystemExit):  # flytekit makes the second of a Ctrl-C
                 raise SystemExit(INTERRUPTED) from None

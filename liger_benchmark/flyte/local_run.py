@@ -33,6 +33,7 @@ class GridRun:
         returned: the folders of the runs that were returned, with their conditions.
         ended: the runs that have ended, failed ones too, in order.
         page: the page of these; None as long as there is none.
+        wandb_unreachable: why W&B could not be reached by a condition; None if it could.
     """
 
     grid: list[TrainingArguments] = field(default_factory=list)
@@ -40,6 +41,7 @@ class GridRun:
     returned: dict[Path, TrainingArguments] = field(default_factory=dict)
     ended: list[Run] = field(default_factory=list)
     page: Path | None = None
+    wandb_unreachable: str | None = None
 
 
 _current: ContextVar[GridRun | None] = ContextVar("grid_run", default=None)

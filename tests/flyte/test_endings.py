@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.flyte import before_start
+from liger_benchmark.flyte.before_start import check_before_start
 from liger_benchmark.flyte.endings import own_error
+from liger_benchmark.flyte.tracking import TrackingRefused
 from liger_benchmark.training.isolated_process import ChildFailed
 from liger_benchmark.validation import InvalidInput
 
 PROJECT = Path(__file__).parents[2]
+SETTINGS = SimpleNamespace(settings=SimpleNamespace(mode="online"))
 INPUTS = PROJECT / "examples" / "smoke_inputs.yaml"
 
 
@@ -76,3 +83,29 @@ def test_an_error_of_ours_is_found_below_flytes_and_others_are_left_alone() -> N
     assert own_error(outer) == "seed: 0 is odd"
     assert own_error(ChildFailed({"type": "E", "message": "m\nn", "traceback": ""})) == "E: m n"
     assert own_error(KeyError("x")) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "has_key", "report_to", "is_refused"),
+    [
+        ({}, False, "wandb", True),
+        ({}, True, "wandb", False),
+        ({}, False, "none", False),
+        ({"WANDB_API_KEY": "k" * 40}, False, "wandb", False),
+    ],
+)
+def test_a_missing_key_for_wandb_is_said_before_anything_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    has_key: bool,
+    report_to: str,
+    is_refused: bool,
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(before_start.wandb, "setup", lambda: SETTINGS)
+    monkeypatch.setattr(before_start.wandb, "login", lambda **_: has_key)
+    expected = pytest.raises(TrackingRefused) if is_refused else contextlib.nullcontext()
+    with expected:
+        check_before_start(TrainingArguments(report_to=report_to))

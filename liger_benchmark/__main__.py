@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from liger_benchmark import profiling, quick
-from liger_benchmark.report import page
+from liger_benchmark.report import page, side_by_side
 
 COMMANDS = {
     "quick": quick.main,
     "report": page.main,
+    "compare": side_by_side.main,
     "profile": profiling.main,
 }
 
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="COMMAND",
         help="quick: benchmark a model without an inputs file; "
         "report: rebuild a report, or merge several; "
+        "compare: put the grids of several folders side by side; "
         "profile: where the steps of one condition spend the GPU's time",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="…", help="its arguments")

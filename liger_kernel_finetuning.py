@@ -51,10 +51,12 @@ from liger_benchmark.flyte.conditions import (
     run_or_reuse,
 )
 from liger_benchmark.flyte.credentials import HF_SECRET, WANDB_SECRET, requested, with_hub_token
+from liger_benchmark.flyte.endings import ends_plainly
 from liger_benchmark.flyte.local_run import grid_run, is_local, storage
 from liger_benchmark.flyte.wandb_task import track_with_wandb
 from liger_benchmark.report import terminal
-from liger_benchmark.report.page import render_decks, write_page
+from liger_benchmark.report.page import render_decks
+from liger_benchmark.report.result_folder import publish
 from liger_benchmark.run import HISTORY_FILE, RECORD_FILE
 from liger_benchmark.sources import fetch
 
@@ -247,7 +249,7 @@ def analyze_results(
     with files.lock(folder):
         collect_results(results, training_args_list, folder, model_cache_dir)
         analysis = analyse(read_experiment([folder]), baseline)
-        page = write_page(analysis, folder)
+        page = publish(analysis, folder)
     for name, html in render_decks(analysis).items():
         Deck(name, html)
     if is_local():
@@ -255,6 +257,7 @@ def analyze_results(
     return analysis.runs_table
 
 
+@ends_plainly
 @command_line.announced
 @workflow
 def benchmarking_experiment(

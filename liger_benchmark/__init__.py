@@ -2,8 +2,9 @@
 
 From the command to the page, and nothing imports what stands above it:
 
-    __main__.py       the command line: liger-benchmark report, liger-benchmark profile
+    __main__.py       the command line: liger-benchmark quick, report, compare, profile
     flyte/            what only a run on Flyte needs: command line, W&B, secrets
+    quick.py          an inputs file from a few flags, and its run
     profiling.py      where the steps of one condition spend the GPU's time
     report/           the page, the Decks and the terminal's summary, made from an analysis
     analysis/         from runs to tables, intervals, claims, headline and caveats

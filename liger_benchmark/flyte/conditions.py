@@ -14,13 +14,21 @@ from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 
 from image_spec import GPU_KIND, MEMORY
-from liger_benchmark import store
+from liger_benchmark import files, store
+from liger_benchmark.analysis.tables import analyse
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.flyte import failures, tracking
-from liger_benchmark.flyte.local_run import current_grid_run, is_local, keeps_runs, storage
+from liger_benchmark.flyte.local_run import (
+    GridRun,
+    current_grid_run,
+    is_local,
+    keeps_runs,
+    storage,
+)
 from liger_benchmark.report.progress import describe
-from liger_benchmark.run import Run, UnreadableRun, write_run
+from liger_benchmark.report.result_folder import publish_part
+from liger_benchmark.run import FAILED, Run, UnreadableRun, write_run
 from liger_benchmark.training import dry_pass, environment
 from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import summary
@@ -57,7 +65,7 @@ def run_or_reuse(
     """
     grid = current_grid_run()
     folder = store.run_folder(storage(), arguments, dataset_folder, model_folder)
-    grid.progress.condition_begins(arguments.condition)
+    grid.progress.condition_begins(arguments.condition, arguments.max_steps)
     store.clear_failure(storage(), arguments)
     run = store.finished(folder) if keeps_runs() else None
     reused = run is not None
@@ -71,10 +79,12 @@ def run_or_reuse(
         except Exception as error:
             grid.progress.condition_ends(f"failed: {summary(error)}")
             store.keep_failure(storage(), arguments, error, tracking.address() | failures.attempt())
+            _publish_so_far(grid, failures.failed_run(arguments, 0, None))
             raise
     how = describe(run) + (" (kept from an earlier run)" if reused else "")
     grid.progress.condition_ends(how, reused)
     grid.returned[folder] = arguments
+    _publish_so_far(grid, run, reused)
     return folder, run
 
 
@@ -169,15 +179,38 @@ def collect_results(
             write_run(to, store.lost_run(arguments, error))
 
 
+def _publish_so_far(grid: GridRun, run: Run, reused: bool = False) -> None:
+    """Write the page of what has ended, so that a long or interrupted grid can be looked at.
+
+    A grid of one machine only: a pod knows its own condition alone. A page that cannot be written
+    costs a line and no run.
+    """
+    grid.ended.append(run)
+    is_last = len(grid.ended) == len(grid.grid)
+    if not is_local() or not grid.grid or reused or (is_last and run.outcome != FAILED):
+        return
+    try:
+        folder = store.experiment_folder(storage(), grid.grid)
+        with files.lock(folder):
+            for ended in grid.ended:
+                write_run(folder / "runs" / ended.training_args.slug, ended)
+            grid.page = publish_part(analyse(grid.ended), folder, len(grid.grid))
+    except Exception as error:
+        grid.progress.note(f"the page so far could not be written: {summary(error)}")
+
+
 def _train_and_log(
     arguments: TrainingArguments, dataset_folder: Path, model_folder: Path, output_folder: Path
 ) -> Run:
     """Train, passing every step's figures and the outcome on to W&B if it tracks this condition."""
     if not is_local():
         _dry_pass([arguments], dataset_folder, model_folder)
-    run = run_condition(
-        arguments, dataset_folder, model_folder, output_folder, on_row=tracking.log_row
-    )
+
+    def on_row(row: dict[str, Any]) -> None:
+        tracking.log_row(row)
+        current_grid_run().progress.step_ends()
+
+    run = run_condition(arguments, dataset_folder, model_folder, output_folder, on_row=on_row)
     run.record |= tracking.log_outcome(run.outcome) | failures.attempt()
     return run
 

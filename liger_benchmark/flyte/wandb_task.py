@@ -54,13 +54,16 @@ class track_with_wandb(wandb_init):
         kept = partial(is_kept, training_args, dataset_cache_dir, model_cache_dir)
         if training_args.report_to != "wandb" or kept():
             return train()
+        grid = current_grid_run()
         with tracking.wandb_run(
             training_args,
             project=self.project,
             entity=self.entity,
             folder=storage(),
+            unreachable=grid.wandb_unreachable,
             **wandb_options(training_args),
-        ):
+        ) as tracked:
+            grid.wandb_unreachable = tracked.unreachable
             return train()
 
 

@@ -78,6 +78,7 @@ def fetch_dataset(
     import datasets
 
     origin = origin_of(name, "dataset")
+    datasets.disable_progress_bars()
 
     def fill(fresh: Path) -> None:
         if origin == "builtin":
@@ -86,7 +87,6 @@ def fetch_dataset(
             rows, revision = row_files.load(_folder(name), name, config, split), None
         else:
             rows, revision = hub.download_dataset(name, config, split)
-        datasets.disable_progress_bars()
         rows.save_to_disk(fresh)
         _describe(fresh, name, origin, revision)
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from liger_benchmark.sources.disk_space import lack_of_space
 from liger_benchmark.validation import one_line
 
 Kind = Literal["model", "dataset"]
@@ -101,7 +102,7 @@ def _fetched_model(name: str) -> tuple[Path, list[str]]:
     """
     import huggingface_hub
 
-    info = huggingface_hub.HfApi().model_info(name)
+    info = huggingface_hub.HfApi().model_info(name, files_metadata=True)
 
     def read(file: str) -> str:
         path = huggingface_hub.hf_hub_download(name, file, revision=info.sha)
@@ -110,6 +111,7 @@ def _fetched_model(name: str) -> tuple[Path, list[str]]:
     available = [sibling.rfilename for sibling in info.siblings or []]
     wanted = model_files(available, read)
     _refuse_missing(wanted, available, "its repository")
+    _refuse_if_too_large(name, info, wanted)
     # Without `revision`, which would keep the client from recording which commit `main` is: that
     # record is how the snapshot is found offline.
     snapshot = Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
@@ -140,6 +142,20 @@ def _refuse_missing(wanted: list[str], available: list[str], where: str) -> None
     missing = [file for file in ("config.json", *wanted) if file not in available]
     if missing:
         raise SourceUnavailable(f"{where} lacks {missing[0]}")
+
+
+def _refuse_if_too_large(name: str, info: Any, wanted: list[str]) -> None:
+    """Refuse a model whose files, as far as they are not in the cache, do not fit on its disk."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    missing = sum(
+        file.size or 0
+        for file in info.siblings or []
+        if file.rfilename in wanted
+        and not isinstance(try_to_load_from_cache(name, file.rfilename, revision=info.sha), str)
+    )
+    if problem := lack_of_space(missing, Path(constants.HF_HUB_CACHE)):
+        raise SourceUnavailable(problem)
 
 
 def _download_dataset(name: str, config: str | None, split: str) -> tuple[Any, str | None]:

@@ -52,7 +52,7 @@ from liger_benchmark.flyte.endings import ends_plainly
 from liger_benchmark.flyte.local_run import grid_run, is_local, storage
 from liger_benchmark.flyte.wandb_task import track_with_wandb
 from liger_benchmark.report import terminal
-from liger_benchmark.report.page import render_decks
+from liger_benchmark.report.page import PAGE_NAME, render_decks
 from liger_benchmark.report.result_folder import publish
 from liger_benchmark.run import HISTORY_FILE, RECORD_FILE
 from liger_benchmark.sources import fetch
@@ -203,7 +203,8 @@ def run_cached_training_benchmark(
 #
 # The analysis compares repeat i of an arm with repeat i of the baseline and judges the blog's
 # claims by a rule that is written down. The same content is shown as Decks and as a page that
-# stands alone.
+# stands alone. On a cluster that page is the output of a task of its own, to be downloaded and
+# passed on: the workflow's outputs stay the blog's two.
 
 
 @task(
@@ -232,6 +233,20 @@ def analyze_results(
     return analysis.runs_table
 
 
+@task(container_image=image, limits=ANALYSIS_LIMITS, environment=REGISTRATION)
+def publish_page(
+    results: list[Optional[TrainingResult]],
+    training_args_list: list[TrainingArguments],
+    baseline: Optional[str] = None,
+) -> FlyteFile:
+    """The report as one page: a file that stands alone."""
+    folder = store.experiment_folder(storage(), training_args_list)
+    if is_local():  # where `analyze_results` has just written it
+        return FlyteFile(str(folder / PAGE_NAME))
+    collect_results(results, training_args_list, folder)
+    return FlyteFile(str(publish(analyse(read_experiment([folder]), baseline), folder)))
+
+
 @ends_plainly
 @workflow
 def benchmarking_experiment(
@@ -253,6 +268,9 @@ def benchmarking_experiment(
         attempt=attempt,
     )
     analysis = analyze_results(
+        results=results, training_args_list=training_args_list, baseline=experiment_args.baseline
+    )
+    publish_page(
         results=results, training_args_list=training_args_list, baseline=experiment_args.baseline
     )
     return results, analysis

@@ -36,9 +36,7 @@ from image_spec import (
     WANDB_PROJECT,
     image,
 )
-from liger_benchmark import files, store
-from liger_benchmark.analysis.result_folders import read_experiment
-from liger_benchmark.analysis.tables import analyse
+from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.experiment.grid import expand_grid
@@ -46,17 +44,16 @@ from liger_benchmark.flyte import command_line
 from liger_benchmark.flyte.cache_versions import DOWNLOAD_VERSION, TRAINING_VERSION
 from liger_benchmark.flyte.conditions import (
     check_and_announce,
-    collect_results,
     replace_missing_runs,
     run_or_reuse,
 )
 from liger_benchmark.flyte.credentials import HF_SECRET, WANDB_SECRET, requested, with_hub_token
 from liger_benchmark.flyte.endings import ends_plainly
 from liger_benchmark.flyte.local_run import grid_run, is_local, storage
+from liger_benchmark.flyte.reporting import analyse_and_publish, published_page
 from liger_benchmark.flyte.wandb_task import track_with_wandb
 from liger_benchmark.report import terminal
 from liger_benchmark.report.page import render_decks
-from liger_benchmark.report.result_folder import publish
 from liger_benchmark.run import HISTORY_FILE, RECORD_FILE
 from liger_benchmark.sources import fetch
 
@@ -224,7 +221,7 @@ def run_cached_training_benchmark(
 #
 # The analysis compares repeat i of an arm with repeat i of the baseline and judges the blog's
 # claims by a rule that is written down. The same content is shown as Decks and as a page that
-# stands alone.
+# stands alone, the output of a task of its own: the workflow's outputs stay the blog's two.
 
 
 @task(
@@ -241,20 +238,30 @@ def analyze_results(
     baseline: Optional[str] = None,
     model_cache_dir: Optional[FlyteDirectory] = None,
 ) -> pd.DataFrame:
-    """Compare the arms, show it as Decks, and write the same as a page. One row a condition.
-
-    On a cluster, what failed conditions left beside `model_cache_dir` says why they did.
-    """
-    folder = store.experiment_folder(storage(), training_args_list)
-    with files.lock(folder):
-        collect_results(results, training_args_list, folder, model_cache_dir)
-        analysis = analyse(read_experiment([folder]), baseline)
-        page = publish(analysis, folder)
+    """Compare the arms, show it as Decks, and write the same as a page. One row a condition."""
+    analysis, page = analyse_and_publish(results, training_args_list, baseline, model_cache_dir)
     for name, html in render_decks(analysis).items():
         Deck(name, html)
     if is_local():
         command_line.show_at_the_end(terminal.print_summary, analysis, page)
     return analysis.runs_table
+
+
+@task(
+    container_image=image,
+    requests=ANALYSIS_POD,
+    limits=ANALYSIS_POD,
+    environment=REGISTRATION,
+)
+def publish_page(
+    results: list[Optional[TrainingResult]],
+    training_args_list: list[TrainingArguments],
+    baseline: Optional[str] = None,
+    model_cache_dir: Optional[FlyteDirectory] = None,
+) -> FlyteFile:
+    """The report as one page: a file that stands alone."""
+    page = published_page(results, training_args_list, baseline, model_cache_dir)
+    return FlyteFile(str(page))
 
 
 @ends_plainly
@@ -282,10 +289,12 @@ def benchmarking_experiment(
         model_cache_dir=model_cache_dir,
         attempt=attempt,
     )
-    analysis = analyze_results(
-        results=results,
-        training_args_list=training_args_list,
-        baseline=experiment_args.baseline,
-        model_cache_dir=model_cache_dir,
-    )
+    report_inputs = {
+        "results": results,
+        "training_args_list": training_args_list,
+        "baseline": experiment_args.baseline,
+        "model_cache_dir": model_cache_dir,
+    }
+    analysis = analyze_results(**report_inputs)
+    publish_page(**report_inputs)
     return results, analysis

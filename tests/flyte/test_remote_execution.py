@@ -128,6 +128,15 @@ def unpacked(literal: literals_pb2.Literal) -> dict[str, Any] | None:
     return dict(msgpack.unpackb(literal.scalar.binary.value))
 
 
+def test_the_page_is_a_file_to_download_and_pass_on(first: Execution) -> None:
+    (published,) = first.cluster.ran("publish_page")
+    outputs = (first.cluster.stored(published.output_prefix) / "outputs.pb").read_bytes()
+    page = literals_pb2.LiteralMap.FromString(outputs).literals["o0"].scalar.blob.uri
+    assert page.endswith("report.html")
+    text = first.cluster.stored(page).read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>") and "Benchmarking Results" in text
+
+
 def test_every_container_before_the_runs_does_its_work_from_the_archive_alone(
     first: Execution,
 ) -> None:

@@ -34,6 +34,7 @@ TASKS = (
     "prepare_experiment_args",
     "run_cached_training_benchmark",
     "analyze_results",
+    "publish_page",
 )
 
 # The package `union` as if it were not installed: neither to import nor as anybody's plugin.
@@ -157,6 +158,11 @@ def test_the_graph_is_two_downloads_and_the_grid_then_the_runs_then_the_analysis
             "prepare_experiment_args",
         },
         "analyze_results": {
+            "download_model",
+            "prepare_experiment_args",
+            "run_cached_training_benchmark",
+        },
+        "publish_page": {
             "download_model",
             "prepare_experiment_args",
             "run_cached_training_benchmark",

@@ -6,14 +6,11 @@ history rows on, and returns a `Run`. `train` is what runs inside that process.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import platform
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,6 +42,7 @@ from liger_benchmark.training.out_of_memory import (
     describe_out_of_memory,
     refuse_if_others_hold_it,
 )
+from liger_benchmark.training.phases import Phases, position
 from liger_benchmark.training.row_counts import RowCounts
 from liger_benchmark.training.trainer import build_trainer
 from liger_benchmark.validation import one_line
@@ -109,46 +107,6 @@ def run_condition(
     return Run(arguments, outcome, pd.DataFrame(rows), record)
 
 
-@dataclass
-class Phases:
-    """Measures the phases of a run, in seconds, in the order in which they end.
-
-    An instance is used as `with phases("model"): ...`.
-    """
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    current: str = ""
-
-    @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        self.current = name
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = time.perf_counter() - began
-
-    def with_steps(self, callback: EfficiencyCallback) -> dict[str, float]:
-        """The phases, with `training` split: into the steps, what lay between them, and pauses.
-
-        Those are `rehearsal` and `checks`, see `BenchmarkTrainer`.
-        """
-        seconds = dict(self.seconds)
-        in_training = seconds.pop("training", 0.0)
-        in_steps = (
-            callback.warmup_seconds + callback.seconds + sum(callback.paused_seconds.values())
-        )
-        return (
-            seconds
-            | callback.paused_seconds
-            | {
-                "warmup_steps": callback.warmup_seconds,
-                "steps": callback.seconds,
-                "between_steps": max(in_training - in_steps, 0.0),
-            }
-        )
-
-
 def train(
     send: Send,
     arguments: TrainingArguments,
@@ -197,23 +155,31 @@ def train(
         with phases("training"):
             _run_steps(trainer, callback, record)
         with phases("save"):
-            record |= trainer.observed.record()
-            end = weights_checksum(model)
-            record["proof"]["weights_changed"] = end != record["weights"]["checksum"]
+            _record_observation(trainer, model, record)
             _save(trainer, arguments, record)
     except Exception as error:
         out_of_memory = describe_out_of_memory(error)
         if out_of_memory is None:
             raise
         refuse_if_others_hold_it(memory_of_others(record["environment"]["gpu"]), error)
-        record["out_of_memory"] = {**_position(phases, callback), **out_of_memory}
+        record["out_of_memory"] = {**position(phases, callback), **out_of_memory}
     if isinstance(device, CudaDevice):
-        record["memory"] = {"allocator_retries": allocator_retries()}
-        gpu = record["environment"]["gpu"]
-        gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}
-        gpu["others_memory_MB"]["end"] = memory_of_others(gpu)
+        _record_gpu_at_end(device, record)
     record["phases"] = phases.with_steps(callback)
     return record
+
+
+def _record_observation(trainer: Any, model: PreTrainedModel, record: dict[str, Any]) -> None:
+    record |= trainer.observed.record()
+    end = weights_checksum(model)
+    record["proof"]["weights_changed"] = end != record["weights"]["checksum"]
+
+
+def _record_gpu_at_end(device: CudaDevice, record: dict[str, Any]) -> None:
+    record["memory"] = {"allocator_retries": allocator_retries()}
+    gpu = record["environment"]["gpu"]
+    gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}
+    gpu["others_memory_MB"]["end"] = memory_of_others(gpu)
 
 
 def _run_steps(trainer: Any, callback: EfficiencyCallback, record: dict[str, Any]) -> None:
@@ -304,14 +270,3 @@ def _check_loss(
             f"loss_type: {arguments.loss_type} was asked for, and the live model computes "
             f"{record['loss']}"
         )
-
-
-def _position(phases: Phases, callback: EfficiencyCallback) -> dict[str, Any]:
-    """The phase and the step in which a run ended. Steps count from 1; 0 is before the first.
-
-    Of an evaluation or a checkpoint it is the step that it follows.
-    """
-    if phases.current != "training":
-        return {"phase": phases.current, "step": 0}
-    is_between_steps = callback.stage in ("evaluation", "checkpoint")
-    return {"phase": callback.stage, "step": callback.steps_this_session + (not is_between_steps)}

@@ -203,16 +203,22 @@ def tokenize(
         if len(input_ids) == needed:
             break
     counts.used += len(input_ids)
-    if len(refused) > len(input_ids) or (refused and not input_ids):
-        n = len(refused) + len(input_ids)
+    _refuse_if_too_few(len(input_ids), refused, arguments)
+    return datasets.Dataset.from_dict({"input_ids": input_ids, "labels": labels})
+
+
+def _refuse_if_too_few(
+    n_used: int, refused: list[RefusedRow], arguments: TrainingArguments
+) -> None:
+    if len(refused) > n_used or (refused and not n_used):
+        n = len(refused) + n_used
         others = f" ({len(refused)} of the {n} rows tried)" if len(refused) > 1 else ""
         raise InvalidInput(f"{refused[0]}{others}")
-    if not input_ids:
+    if not n_used:
         raise InvalidInput(
             f"training_args.max_seq_length: {arguments.max_seq_length} leaves no token of an "
             "answer to learn; allow more"
         )
-    return datasets.Dataset.from_dict({"input_ids": input_ids, "labels": labels})
 
 
 def _never_refused(rows: datasets.Dataset, arguments: TrainingArguments) -> bool:

@@ -80,7 +80,10 @@ def check_and_announce(
     """
     config = estimate.config_in(Path(model_folder.download())) or {}
     preflight.check_model(grid, config)
-    if is_local() and not all(is_kept(each, dataset_folder, model_folder) for each in grid):
+    # From the end, since an interrupted grid lacks its last runs.
+    if is_local() and not all(
+        is_kept(each, dataset_folder, model_folder) for each in reversed(grid)
+    ):
         _dry_pass(grid, Path(dataset_folder.download()), Path(model_folder.download()))
     if estimate.config_at_hand(grid[0].model_name) is None:
         gpu = environment.visible_gpu() if is_local() else GPU_KIND

@@ -14,8 +14,10 @@ PRINTING = """
   });
   function unfold() {
     var target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    var details = target && (target.querySelector("details") || target.closest("details"));
-    if (details && target.closest(".lb")) details.open = true;
+    if (!target || !target.closest(".lb")) return;
+    var within = target.tagName === "H2" && target.closest("section").querySelector("details");
+    var details = within || target.closest("details");
+    if (details) details.open = true;
   }
   addEventListener("hashchange", unfold);
   unfold();

@@ -25,8 +25,8 @@ window.addEventListener("load", async function () {
   if (runs) {
     runs.click();
     await wait(50);
-    found.runs = [location.hash,
-      document.getElementById("runs").parentElement.querySelector("details").open];
+    var within = document.getElementById("runs").parentElement.querySelector("details");
+    found.runs = [location.hash, within && within.open];
     scrollTo(0, 0);
   }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support import grids
-from support.browser import framed, look_at, needs_chromium, run_chromium
+from support.browser import look_at, needs_chromium, run_chromium
 from support.pages import analysis_of, html_of
 
 from liger_benchmark.report.page import render_decks
@@ -163,8 +163,8 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(tmp_path: Path, name:
 
 def test_the_sandboxed_frame_of_the_console_runs_the_script(tmp_path: Path) -> None:
     deck = next(iter(render_decks(analysis_of("complete")).values()))
-    html = f"<!doctype html><html><body>{deck}<script>{USE}</script></body></html>"
-    found = look_at(framed(html, 880, 720), tmp_path, "", 1400)
+    html = f"<!doctype html><html><body>{deck}</body></html>"
+    found = look_at(html, tmp_path, USE, 880, 720, in_frame=True)
     assert found["width"] == 880
     assert found["files"] == ["answer.svg", "answer.png"]
     assert found["copiedByHand"].startswith("**Liger trains")

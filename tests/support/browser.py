@@ -33,11 +33,21 @@ addEventListener("unhandledrejection", function (event) {
   document.body.firstChild.textContent = JSON.stringify({error: String(event.reason.stack)});
 });
 """
-_COPY_FOUND = """
+# A page in a file cannot look into its frame: the frame sends what was found.
+_SEND_FOUND = """
 setInterval(function () {
-  var found = document.querySelector("iframe").contentDocument.getElementById("found");
-  if (found && !document.getElementById("found")) document.body.append(found.cloneNode(true));
+  var found = document.getElementById("found");
+  if (found) parent.postMessage(found.textContent, "*");
 }, 50);
+"""
+_TAKE_FOUND = """
+addEventListener("message", function (event) {
+  if (document.getElementById("found")) return;
+  var found = document.createElement("pre");
+  found.id = "found";
+  found.textContent = event.data;
+  document.body.append(found);
+});
 """
 
 
@@ -54,14 +64,22 @@ def run_chromium(folder: Path, path: Path, width: int, height: int, *flags: str)
 
 
 def look_at(
-    html: str, folder: Path, script: str, width: int, height: int = 900, dark: bool = False
+    html: str,
+    folder: Path,
+    script: str,
+    width: int,
+    height: int = 900,
+    *,
+    dark: bool = False,
+    in_frame: bool = False,
 ) -> dict[str, Any]:
     """What `script` found in `html`.
 
-    The window is as wide as asked for or, if Chromium has none so narrow, holds a frame that is.
+    The window is as wide as asked for. It holds a frame of that size where asked for, and for a
+    width below 600 pixels, since Chromium has no window so narrow.
     """
     page = html.replace("</body>", f"<script>{_SHOW_ERROR}{script}</script></body>")
-    if width < 600:
+    if in_frame or width < 600:
         page = framed(page, width, height)
     path = folder / "page.html"
     path.write_text(page, encoding="utf-8")
@@ -78,8 +96,10 @@ def look_at(
 
 def framed(html: str, width: int, height: int) -> str:
     """A page that shows `html` in a sandboxed frame of that size, and takes over what was found."""
+    html = html.replace("</body>", f"<script>{_SEND_FOUND}</script></body>")
     return (
         '<!doctype html><html><head><meta charset="utf-8"></head><body style="margin:0">'
+        f"<script>{_TAKE_FOUND}</script>"
         f'<iframe sandbox="{SANDBOX}" style="border:0;width:{width}px;height:{height}px" '
-        f'srcdoc="{escape(html)}"></iframe><script>{_COPY_FOUND}</script></body></html>'
+        f'srcdoc="{escape(html)}"></iframe></body></html>'
     )

@@ -1,6 +1,10 @@
-"""What is folded is unfolded: while the page is printed, and where a link leads into it."""
+"""What is folded is unfolded: while the page is printed, and where a link leads into it.
 
-PRINTING = """
+A link to a part of the page sets the address' fragment by itself: in a frame whose text is given in
+the page around it, the browser would take the link for one to that page.
+"""
+
+UNFOLDING = """
   var root = document.documentElement;
   if (root.dataset.lbReady) return;
   root.dataset.lbReady = "1";
@@ -20,5 +24,13 @@ PRINTING = """
     if (details) details.open = true;
   }
   addEventListener("hashchange", unfold);
+  document.addEventListener("click", function (event) {
+    var link = event.target.closest(".lb a[href^='#']");
+    if (!link) return;
+    event.preventDefault();
+    var anchor = link.getAttribute("href").slice(1);
+    location.hash = anchor;
+    document.getElementById(anchor).scrollIntoView();
+  });
   unfold();
 """

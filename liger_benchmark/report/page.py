@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         runs = read_experiment(options.folders)
-        analysis = analyse(runs, options.baseline or _baseline_in(options.folders[0], runs))
+        analysis = analyse(runs, options.baseline or baseline_in(options.folders[0], runs))
         output = options.output or options.folders[0] / PAGE_NAME
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(render_page(analysis), encoding="utf-8")
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _baseline_in(folder: Path, runs: Sequence[Run]) -> str | None:
+def baseline_in(folder: Path, runs: Sequence[Run]) -> str | None:
     """The baseline that the inputs file in the folder names, if it is an arm of the runs."""
     try:
         inputs = yaml.safe_load((folder / INPUTS_NAME).read_text(encoding="utf-8"))

@@ -116,8 +116,10 @@ def check_liger(parts: dict[str, dict[str, int]], kernels: Sequence[str], model_
         )
     unasked = sorted(part for part, n in active.items() if n and part not in asked)
     if unasked:
+        setting = "liger_kernels: asked for are others" if asked else "use_liger: false"
         raise LigerMismatch(
-            f"Liger's code is active in the live model: {', '.join(unasked)}; nobody asked for that"
+            f"{setting}, but Liger's code is active in the live model: {', '.join(unasked)}; "
+            "nobody asked for that"
         )
 
 

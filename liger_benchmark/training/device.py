@@ -128,7 +128,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     if gpu is None:
         triton_interpreter.check_without_gpu(arguments)
         triton_interpreter.enable()
-    _silence_libraries()
+    silence_libraries()
     import torch
 
     record["environment"]["triton_interpreter"] = gpu is None
@@ -153,7 +153,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     return True
 
 
-def _silence_libraries() -> None:
+def silence_libraries() -> None:
     """Suppress progress bars and warnings that every condition would repeat."""
     import datasets
     import transformers

@@ -225,12 +225,18 @@ def _child_environment() -> Iterator[None]:
 
     multiprocessing imports the parent's main script in every child. For `pyflyte` that takes a
     second per condition, and it is not needed. The child takes over the parent's `sys.path`, from
-    which flytekit removes the project's folder after importing the workflow.
+    which flytekit removes the project's folder after importing the workflow. The current folder
+    comes last: a folder called `datasets` in it is not the library.
     """
     main, search_path = sys.modules["__main__"], sys.path
     sys.modules["__main__"] = types.ModuleType("__main__")
-    sys.path = [*search_path, str(PROJECT)]
+    here = [path for path in search_path if path in ("", os.getcwd())]
+    sys.path = [*(path for path in search_path if path not in here), str(PROJECT), *here]
+    # Python started with `-c`, as the fork server is, would import from the current folder first.
+    safe_path = os.environ.setdefault("PYTHONSAFEPATH", "")
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         yield
     finally:
         sys.modules["__main__"], sys.path = main, search_path
+        os.environ["PYTHONSAFEPATH"] = safe_path  # empty is the same as unset

@@ -69,10 +69,15 @@ def test_the_inputs_shown_span_the_grid_that_was_run(tmp_path: Path, name: str) 
 
 
 def spanned_by(text: str, folder: Path) -> list[TrainingArguments]:
+    """The grid of an inputs file by repeat, batch size and arm, as results are read.
+
+    Every second repeat runs the arms in reverse.
+    """
     path = folder / "inputs.yaml"
     path.write_text(text)
-    inputs = read_inputs_file(path)
-    return inputs.grid
+    grid = read_inputs_file(path).grid
+    arms = [arguments.arm for arguments in grid]
+    return sorted(grid, key=lambda a: (a.run, a.per_device_train_batch_size, arms.index(a.arm)))
 
 
 def test_the_inputs_shown_name_the_arms_of_a_part_and_the_baseline(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -82,6 +83,15 @@ def test_a_parameter_without_gradient_has_no_numbers_and_a_frozen_one_is_left_ou
     found = gradient_fingerprint(named)
     assert found.keys() == {"used", "unused"}
     assert found["unused"] == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_is_none_which_a_record_can_hold(value: float) -> None:
+    gradient = draw(10)
+    gradient[3] = value
+    found = gradient_fingerprint(parameters(w=gradient, other=draw(10)))
+    assert found["w"] is None
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_the_signs_come_from_the_name_and_not_from_the_order_or_torchs_seed() -> None:

@@ -197,9 +197,9 @@ _WINDOWS = """
   .lb table, .lb .dense { font-size: 8.5pt; }
   .lb .dense th, .lb .dense td { padding: 3px 4px 3px 0; }
   .lb .dense small, .lb small { font-size: 7.5pt; }
-  .lb thead { display: table-header-group; }
+  .lb thead { display: table-header-group; break-inside: avoid; }
   .lb tr, .lb figure, .lb pre, .lb .notice { break-inside: avoid; }
-  .lb h2, .lb h3, .lb caption, .lb summary { break-after: avoid; }
+  .lb h2, .lb h3, .lb caption, .lb summary, .lb h3 + p { break-after: avoid; }
   .lb details::details-content { content-visibility: visible; height: auto; display: block; }
 }
 """

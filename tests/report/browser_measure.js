@@ -1,5 +1,6 @@
 // Measure the loaded page, then replace it by what was found, as JSON.
 window.addEventListener("load", function () {
+  document.querySelectorAll("details").forEach(function (d) { d.open = true; });
   var found = {problems: window.problems, width: innerWidth,
     dark: matchMedia("(prefers-color-scheme: dark)").matches,
     requests: performance.getEntriesByType("resource").map(function (e) { return e.name; }),

@@ -15,8 +15,8 @@ FIGURE_FILES = """
     var copy = svg.cloneNode(true);
     var size = svg.viewBox.baseVal;
     copy.setAttribute("xmlns", SVG);
-    copy.setAttribute("width", size.width);
-    copy.setAttribute("height", size.height);
+    copy.setAttribute("width", size.width.toFixed(1));
+    copy.setAttribute("height", size.height.toFixed(1));
     copy.querySelectorAll("[data-tip]").forEach(function (mark) {
       var title = document.createElementNS(SVG, "title");
       title.textContent = mark.getAttribute("data-tip");

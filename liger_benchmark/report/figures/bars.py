@@ -233,7 +233,8 @@ def _tip(measure: _Measure, cell: pd.Series) -> str:
     value, low, high = (number(v / measure.divisor, measure.decimals) for v in (mean, low, high))
     text = f"{cell['arm']}, batch size {cell[BATCH_SIZE]}: {value} {measure.unit}"
     if known(cell[f"{measure.column}_low"]):
-        text += f"; 95% interval {low} to {high}"
+        same = all_the_same(cell[f"{measure.column}_low"], cell[f"{measure.column}_high"])
+        text += "; the same in every repeat" if same else f"; 95% interval {low} to {high}"
     return f"{text}; {plural(int(cell['n_completed']), 'repeat')} of {cell['n_runs']:.0f} completed"
 
 

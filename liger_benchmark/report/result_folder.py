@@ -15,7 +15,7 @@ from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.files import atomic_file
 from liger_benchmark.report.markup import Cell, Column, escape, paragraph, table
 from liger_benchmark.report.page import PAGE_NAME, render_page, write_page
-from liger_benchmark.report.stylesheet import SCRIPT, STYLE
+from liger_benchmark.report.stylesheet import STYLE
 from liger_benchmark.run import COMPLETED
 from liger_benchmark.wording import enumerate_words, plural
 
@@ -90,7 +90,7 @@ def simple_page(title: str, body: str) -> str:
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title><style>body{{margin:0}}{STYLE}</style></head>"
         f'<body class="lb"><header><h1>{escape(title)}</h1></header>'
-        f"<main><section>{body}</section></main><script>{SCRIPT}</script></body></html>\n"
+        f"<main><section>{body}</section></main></body></html>\n"
     )
 
 

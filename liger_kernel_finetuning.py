@@ -29,8 +29,6 @@ from image_spec import (
     GPU,
     GPU_LIMITS,
     REGISTRATION,
-    WANDB_ENTITY,
-    WANDB_PROJECT,
     image,
 )
 from liger_benchmark import files, store
@@ -48,7 +46,9 @@ from liger_benchmark.flyte.conditions import (
     run_or_reuse,
 )
 from liger_benchmark.flyte.credentials import HF_SECRET, WANDB_SECRET, requested, with_hub_token
-from liger_benchmark.flyte.local_run import grid_run, is_local, storage
+from liger_benchmark.flyte.execution import is_local, storage
+from liger_benchmark.flyte.local_run import grid_run
+from liger_benchmark.flyte.settings import WANDB_ENTITY, WANDB_PROJECT
 from liger_benchmark.flyte.wandb_task import track_with_wandb
 from liger_benchmark.report import terminal
 from liger_benchmark.report.page import render_decks, write_page
@@ -138,7 +138,10 @@ def train_model(
 ) -> TrainingResult:
     """Train one condition of the grid with trl's SFTTrainer, in a process of its own."""
     folder, run = run_or_reuse(
-        training_args, Path(dataset_cache_dir.download()), Path(model_cache_dir.download())
+        storage(),
+        training_args,
+        Path(dataset_cache_dir.download()),
+        Path(model_cache_dir.download()),
     )
     return TrainingResult(
         model_dir=FlyteDirectory(str(folder / store.MODEL_FOLDER)),
@@ -184,7 +187,7 @@ def run_cached_training_benchmark(
 ) -> list[Optional[TrainingResult]]:
     """Map the training task over the grid; a condition that fails leaves None in its place."""
     with grid_run(training_args_list):
-        check_and_announce(training_args_list, dataset_cache_dir, model_cache_dir)
+        check_and_announce(training_args_list, dataset_cache_dir, model_cache_dir, local=is_local())
         partial_train_model = partial(
             train_model,
             dataset_cache_dir=dataset_cache_dir,
@@ -219,7 +222,7 @@ def analyze_results(
     """Compare the arms, show it as Decks, and write the same as a page. One row a condition."""
     folder = store.experiment_folder(storage(), training_args_list)
     with files.lock(folder):
-        collect_results(results, training_args_list, folder)
+        collect_results(storage(), results, training_args_list, folder)
         analysis = analyse(read_experiment([folder]), baseline)
         page = write_page(analysis, folder)
     for name, html in render_decks(analysis).items():

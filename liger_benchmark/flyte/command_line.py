@@ -9,11 +9,11 @@ from pathlib import Path
 
 from flytekit.configuration.file import get_config_file
 
-from image_spec import GPU_KIND
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.experiment.grid import describe_grid
 from liger_benchmark.experiment.inputs_file import InvalidInputsFile, read_inputs_file
+from liger_benchmark.flyte.settings import GPU_KIND
 from liger_benchmark.training.environment import visible_gpu
 from liger_benchmark.validation import InvalidInput
 

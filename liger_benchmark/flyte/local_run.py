@@ -1,6 +1,7 @@
 """What the tasks of one grid share while they run in one process: progress, and what was returned.
 
-On a cluster every condition has a pod of its own, and nothing is shared.
+On a cluster every condition has a pod of its own, and nothing is shared. Neither of Flyte's SDKs is
+imported here.
 """
 
 from __future__ import annotations
@@ -11,13 +12,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flytekit import current_context
-from flytekit.core.context_manager import FlyteContextManager
-
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.report.progress import Progress
 
-# Local results lie in the project, where they last; flytekit's own folder is a temporary one.
+# Local results lie in the project, where they last; those of both SDKs are temporary.
 BUILD = Path(__file__).resolve().parents[2] / "build"
 
 
@@ -54,14 +52,3 @@ def grid_run(grid: list[TrainingArguments]) -> Iterator[GridRun]:
 def current_grid_run() -> GridRun:
     """The grid that runs in this process, or an empty one."""
     return _current.get() or GridRun()
-
-
-def is_local() -> bool:
-    """Whether Flyte runs its tasks here, in this process, rather than in a pod."""
-    state = FlyteContextManager.current_context().execution_state
-    return state is not None and state.is_local_execution()
-
-
-def storage() -> Path:
-    """Where files go: `BUILD` in a local run, the pod's working directory on a cluster."""
-    return BUILD if is_local() else Path(current_context().working_directory)

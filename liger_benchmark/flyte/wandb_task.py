@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from flytekit import current_context
@@ -15,7 +16,8 @@ from liger_benchmark.flyte import tracking
 from liger_benchmark.flyte.cache_versions import TRAINING_VERSION
 from liger_benchmark.flyte.conditions import is_kept
 from liger_benchmark.flyte.credentials import WANDB_SECRET, read_secret
-from liger_benchmark.flyte.local_run import current_grid_run, is_local, storage
+from liger_benchmark.flyte.execution import is_local, storage
+from liger_benchmark.flyte.local_run import current_grid_run
 
 
 class track_with_wandb(wandb_init):
@@ -38,8 +40,10 @@ class track_with_wandb(wandb_init):
             MissingSecret: if a pod does not have the key.
         """
         train = partial(self.task_function, training_args, dataset_cache_dir, model_cache_dir)
-        kept = partial(is_kept, training_args, dataset_cache_dir, model_cache_dir)
-        if training_args.report_to != "wandb" or kept():
+        if training_args.report_to != "wandb":
+            return train()
+        folders = (Path(folder.download()) for folder in (dataset_cache_dir, model_cache_dir))
+        if is_kept(storage(), training_args, *folders):
             return train()
         with tracking.wandb_run(
             training_args,

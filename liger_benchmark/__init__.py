@@ -3,6 +3,7 @@
 From the command to the page, and nothing imports what stands above it:
 
     __main__.py       the command line: liger-benchmark report, liger-benchmark profile
+    flyte2/           what only a run on Flyte 2 needs: its task environments
     flyte/            what only a run on Flyte needs: command line, W&B, secrets
     profiling.py      where the steps of one condition spend the GPU's time
     report/           the page, the Decks and the terminal's summary, made from an analysis

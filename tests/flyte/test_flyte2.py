@@ -49,6 +49,7 @@ def write_inputs(path: Path, sizes: list[int], n_runs: int = 1, **settings: Any)
 
 
 def run_locally(inputs_file: Path) -> tuple[list[Any], Any, Any]:
+    flyte.init()
     run = flyte.with_runcontext(mode="local").run(
         experiment.benchmarking_experiment, inputs_file=File(path=str(inputs_file))
     )
@@ -145,7 +146,9 @@ def test_what_is_set_at_registration_reaches_every_environment(tmp_path: Path) -
     # A pod has the code and these variables, and constraints.txt nowhere.
     pod = copy_project(tmp_path / "pod")
     (pod / "constraints.txt").unlink()
-    code = f"import {ENTRY} as e; print(e.train_model.env_vars, e.train_model.cache)"
+    code = (
+        f"import {ENTRY} as e; print(e.train_model.env_vars, e.train_model.cache.version_override)"
+    )
     here = python(code, PROJECT, **given)
     there = python(code, pod, **envs["training"]["env_vars"])
     assert there.stdout == here.stdout != "", there.stderr[-3000:]
@@ -216,9 +219,9 @@ def test_flyte_run_makes_the_page_and_keeps_finished_runs(tmp_path: Path) -> Non
     assert "1 run: 1 arm (vanilla) × 1 batch size × 1 repeat" in first
     assert "[1/1] phi3-tiny bs=1 vanilla run=1 …" in first
     assert "kept from an earlier run" not in first
-    [page] = project.glob("build/results/*/report.html")
+    [page] = project.glob("build/results/phi3-tiny-*/report.html")
     assert first.rstrip().endswith(str(page))
-    [folder] = project.glob("build/runs/*")
+    [folder] = project.glob("build/runs/phi3-tiny-*")
     assert read_run(folder).outcome == "completed"
     second = run()
     assert "kept from an earlier run" in second

@@ -1,4 +1,4 @@
-"""The container image, the GPU and the resources as flytekit's objects, made from the settings."""
+"""The container image, the GPU and the pods' resources as flytekit's objects, from the settings."""
 
 import hashlib
 import os
@@ -10,20 +10,18 @@ from flytekit.extras import accelerators
 
 from liger_benchmark.flyte import settings
 from liger_benchmark.flyte.settings import (
-    ANALYSIS_POD,
+    ANALYSIS_SIZE,
+    ANY_GPU,
     APT_PACKAGES,
-    DOWNLOAD_POD,
+    DOWNLOAD_SIZE,
     GPU_KIND,
+    PLANNING_SIZE,
     PYTHON_VERSION,
     REGISTRY,
     REQUIREMENTS,
-    TRAINING_POD,
+    TRAINING_SIZE,
     PodSize,
 )
-
-
-def _limits(pod: PodSize) -> Resources:
-    return Resources(cpu=pod.cpu, mem=pod.memory, gpu=str(pod.gpus) if pod.gpus else None)
 
 
 def _registration_digest() -> str:
@@ -32,10 +30,20 @@ def _registration_digest() -> str:
     return f"{GPU_KIND.lower()}-{hashlib.sha256(handed_on.encode()).hexdigest()[:8]}"
 
 
-GPU_LIMITS = _limits(TRAINING_POD)
-DOWNLOAD_LIMITS = _limits(DOWNLOAD_POD)
-ANALYSIS_LIMITS = _limits(ANALYSIS_POD)
-GPU = getattr(accelerators, GPU_KIND)
+def _resources(pod: PodSize) -> Resources:
+    gpu = str(pod.gpus) if pod.gpus else None
+    return Resources(cpu=pod.cpu, mem=pod.memory, gpu=gpu, ephemeral_storage=pod.storage)
+
+
+# None leaves the choice of the node to the cluster.
+GPU = None if GPU_KIND == ANY_GPU else getattr(accelerators, GPU_KIND)
+
+# Every task states these as requests and as limits: Flyte refuses requests above the platform's
+# limits with a message, but cuts limits down to them in silence.
+TRAINING_POD = _resources(TRAINING_SIZE)
+DOWNLOAD_POD = _resources(DOWNLOAD_SIZE)
+PLANNING_POD = _resources(PLANNING_SIZE)
+ANALYSIS_POD = _resources(ANALYSIS_SIZE)
 
 BY_UNION = Path(sys.argv[0]).stem == "union"
 # Plain Flyte wants a secret's group (in Kubernetes, the secret's own name); Union has none. That

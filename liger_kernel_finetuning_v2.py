@@ -13,7 +13,6 @@ import asyncio
 import atexit
 from dataclasses import dataclass
 from functools import partial
-from operator import methodcaller
 from pathlib import Path
 
 import flyte
@@ -21,7 +20,7 @@ import flyte.report
 import pandas as pd
 from flyte.io import Dir, File
 
-from liger_benchmark import files, store
+from liger_benchmark import files, folders, store
 from liger_benchmark.analysis.result_folders import read_experiment
 from liger_benchmark.analysis.tables import analyse
 from liger_benchmark.arguments import TrainingArguments
@@ -29,20 +28,20 @@ from liger_benchmark.experiment import preflight
 from liger_benchmark.experiment.grid import describe_grid
 from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.flyte.cache_versions import DOWNLOAD_VERSION, TRAINING_VERSION
-from liger_benchmark.flyte.conditions import collect_results, run_or_reuse
 from liger_benchmark.flyte.local_run import grid_run
 from liger_benchmark.flyte.settings import GPU_KIND
 from liger_benchmark.flyte2 import environments
-from liger_benchmark.flyte2.execution import (
-    cached_on_cluster,
+from liger_benchmark.flyte2.conditions import (
     check_downloads,
-    is_local,
+    collect_results,
     keep_failures,
-    storage,
+    run_or_reuse,
     tracked,
 )
+from liger_benchmark.flyte2.execution import cached_on_cluster, is_local, storage
 from liger_benchmark.report import terminal
-from liger_benchmark.report.page import render_decks, write_page
+from liger_benchmark.report.page import render_decks
+from liger_benchmark.report.result_folder import publish
 from liger_benchmark.run import HISTORY_FILE, RECORD_FILE
 from liger_benchmark.sources import fetch
 from liger_benchmark.training.environment import visible_gpu
@@ -58,10 +57,13 @@ CONCURRENT_CONDITIONS = 4
 
 
 @environments.download.task(cache=flyte.Cache("auto", version_override=DOWNLOAD_VERSION))
-def download_dataset(dataset_name: str) -> Dir:
-    """Fetch the dataset's training split: from the Hub, a folder, or `builtin:instructions`."""
-    folder = storage() / "sources" / "dataset" / fetch.folder_name(dataset_name)
-    return Dir.from_local_sync(fetch.fetch_dataset(dataset_name, folder))
+def download_dataset(
+    dataset_name: str, dataset_config: str | None = None, dataset_split: str = "train"
+) -> Dir:
+    """Fetch a split of the dataset: from the Hub, a folder or file, or `builtin:instructions`."""
+    part = (dataset_config, dataset_split)
+    folder = storage() / "sources" / "dataset" / fetch.folder_name(dataset_name, *part)
+    return Dir.from_local_sync(fetch.fetch_dataset(dataset_name, folder, *part))
 
 
 @environments.download.task(cache=flyte.Cache("auto", version_override=DOWNLOAD_VERSION))
@@ -73,7 +75,9 @@ def download_model(model_name: str) -> Dir:
 
 async def download_sources(training_args: TrainingArguments) -> tuple[Dir, Dir]:
     """The dataset and the model of an experiment, fetched at the same time on a cluster."""
-    dataset = cached_on_cluster(download_dataset).aio(training_args.dataset_name)
+    dataset = cached_on_cluster(download_dataset).aio(
+        training_args.dataset_name, training_args.dataset_config, training_args.dataset_split
+    )
     model = cached_on_cluster(download_model).aio(training_args.model_name)
     if is_local():
         # Both would import transformers in two threads of this process, and meet it half imported.
@@ -110,7 +114,7 @@ def train_model(
     dataset_folder = Path(dataset_cache_dir.download_sync())
     model_folder = Path(model_cache_dir.download_sync())
     with tracked(training_args, dataset_folder, model_folder):
-        folder, run = run_or_reuse(storage(), training_args, dataset_folder, model_folder)
+        folder, run = run_or_reuse(training_args, dataset_folder, model_folder)
     return TrainingResult(
         model_dir=Dir.from_local_sync(folder / store.MODEL_FOLDER),
         training_history=File.from_local_sync(folder / HISTORY_FILE),
@@ -136,11 +140,9 @@ def analyze_results(
     folder = store.experiment_folder(storage(), training_args_list)
     keep_failures(storage(), training_args_list, failures)
     with files.lock(folder):
-        collect_results(
-            storage(), results, training_args_list, folder, methodcaller("download_sync")
-        )
+        collect_results(results, training_args_list, folder)
         analysis = analyse(read_experiment([folder]), baseline)
-        page = write_page(analysis, folder)
+        page = publish(analysis, folder)
     for name, html in render_decks(analysis).items():
         flyte.report.get_tab(name).replace(html)
     if is_local():
@@ -190,6 +192,8 @@ async def benchmarking_experiment(
     preflight.check_experiment(
         grid, on_cluster=not is_local(), gpu=visible_gpu() if is_local() else GPU_KIND
     )
+    if is_local():
+        folders.check_build_folder(storage())
     print(describe_grid(grid), flush=True)
     dataset_cache_dir, model_cache_dir = await download_sources(grid[0])
     await check_downloads(grid, dataset_cache_dir, model_cache_dir)

@@ -15,6 +15,8 @@ UNDECIDED = "undecided"
 INCOMPLETE = "incomplete"
 NOT_TESTED = "not tested"
 NOT_ENOUGH_REPEATS = "not enough repeats"
+# Of batch sizes that are incomplete, to be followed by them.
+NO_RESULT = "an arm failed, is invalid or is missing at"
 
 # From the blog, "Analyzing the results": "the token throughput was 20-30% higher and the peak
 # memory reserved was 6-13% lower".

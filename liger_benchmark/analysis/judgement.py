@@ -11,17 +11,20 @@ every batch size where both arms completed at least two pairs of valid repeats:
   than `wording.WIDEST_INTERVAL` percentage points.
 
 The claim is *not reproduced* if it falls short at one batch size, else *undecided* if it is at one,
-else *exceeded* if it is at all, else *reproduced*. It is *incomplete* if at a batch size that one
-of the two arms completed twice the other failed, is invalid or was not run: the sizes that are left
-must not decide. It is *not tested* where there is no such batch size, or the run was a trial: on a
-CPU, on a device that no run recorded, or with a smoke model.
+else *exceeded* if it is at all, else *reproduced*. It is *incomplete* if at a batch size that was
+to be repeated one of the two arms failed, is invalid or was not run, so that fewer than two of its
+runs completed or ran out of memory, or fewer than two repeats completed in both arms where none ran
+out of memory: the sizes that are left must not decide. It is *not tested* where there is no such
+batch size, or the run was a trial: on a CPU, on a device that no run recorded, or with a smoke
+model.
 
 Claims are judged for the arms called Liger and vanilla, whatever the grid's baseline and other arms
 are; without both nothing is tested.
 
 **The claim about memory running out** is judged at every batch size where vanilla ran out of memory
-in any repeat, both arms having been tried there twice at least: *reproduced* if Liger ran out of
-memory at none of them and completed at each; *not reproduced* if it ran out of memory at one.
+in any repeat, both arms having been tried there twice at least: *not reproduced* if Liger ran out
+of memory at one; else *incomplete* if at one it failed, is invalid or was not run; else
+*reproduced*.
 
 **The verdict** is given only where a claim with a range could be judged: the worst of what is said
 of a claim, in the order *not reproduced*, *incomplete*, *undecided*; else *exceeded* if both ranges
@@ -36,6 +39,7 @@ from liger_benchmark.analysis.claims import (
     EXCEEDED,
     INCOMPLETE,
     MEMORY,
+    NO_RESULT,
     NOT_REPRODUCED,
     NOT_TESTED,
     OUT_OF_MEMORY,
@@ -83,13 +87,12 @@ def _judge_range(claim: PublishedRange, comparison: pd.DataFrame, cells: pd.Data
     value, low = f"{claim.column}_percent", f"{claim.column}_low"
     compared = comparison[comparison[value].notna()]
     judged = compared[compared[low].notna()]
-    incomplete = _incomplete_sizes(cells)
+    incomplete = _incomplete_sizes(cells, comparison)
+    if compared.empty and incomplete and cells["n_completed"].any():
+        measured = f"nothing: {NO_RESULT} {batch_sizes(incomplete)}"
+        return claim.judged(measured, INCOMPLETE, incomplete_at=incomplete)
     if compared.empty:
-        return claim.judged(
-            "no batch size was completed by both arms",
-            INCOMPLETE if incomplete else NOT_TESTED,
-            incomplete_at=incomplete,
-        )
+        return claim.judged("no batch size was completed by both arms", NOT_TESTED)
     if judged.empty:
         values = enumerate_words(
             f"{_gain(claim, row[value])} at {row.per_device_train_batch_size}"
@@ -126,31 +129,30 @@ def _judge_at(claim: PublishedRange, row: pd.Series) -> str:
     return EXCEEDED if low > claim.bounds[1] else REPRODUCED
 
 
-def _incomplete_sizes(cells: pd.DataFrame) -> tuple[int, ...]:
-    """The batch sizes that one of the two arms completed and at which the other says nothing.
+def _incomplete_sizes(cells: pd.DataFrame, comparison: pd.DataFrame) -> tuple[int, ...]:
+    """The batch sizes that were run repeatedly and at which one of the two arms says too little.
 
-    Running out of memory says something. A single repeat of both is too few, and not incomplete.
+    Running out of memory says something; where neither did, two repeats have to be common to both.
+    A single repeat of both is too few, and not incomplete, unless one of them is invalid.
     """
-    done = {
-        arm: of_arm.set_index(BATCH_SIZE)
-        for arm, of_arm in cells.groupby("arm")
-        if arm in (VANILLA, LIGER)
-    }
-    sizes = sorted({size for of_arm in done.values() for size in of_arm.index})
-    return tuple(
-        int(size)
-        for size in sizes
-        if (counts := [_n_told(of_arm, size) for of_arm in done.values()])
-        and max(counts) > 1
-        and min(counts) < 2
-    )
+    of_arms = [cells[cells["arm"] == arm].set_index(BATCH_SIZE) for arm in (VANILLA, LIGER)]
+    pairs = comparison.set_index(BATCH_SIZE)["n_pairs"]
+    incomplete = []
+    for size in sorted({size for of_arm in of_arms for size in of_arm.index}):
+        there = [of_arm.loc[size] for of_arm in of_arms if size in of_arm.index]
+        enough = min(_n_told(of_arm, size) for of_arm in of_arms) > 1
+        if not any(cell["n_out_of_memory"] for cell in there):
+            enough = enough and pairs[size] > 1
+        if not enough and any(cell["n_runs"] > 1 or cell["invalid"] for cell in there):
+            incomplete.append(int(size))
+    return tuple(incomplete)
 
 
 def _n_told(of_arm: pd.DataFrame, size: int) -> int:
     """The runs at a batch size that completed validly or ran out of memory."""
     if size not in of_arm.index or of_arm.loc[size, "invalid"]:
         return 0
-    return _n_tried(of_arm, size)
+    return int(of_arm.loc[size, "n_completed"] + of_arm.loc[size, "n_out_of_memory"])
 
 
 def _sizes(rows: pd.DataFrame) -> tuple[int, ...]:
@@ -178,11 +180,13 @@ def _measured_range(
     if all(map(all_the_same, judged[low], judged[high])):
         parts[0] += f", the same in {_repeats(judged)}"
     if claim.kind == "memory" and (used := judged["allocated_saving_percent"].dropna()).size:
-        parts.append(f"of the memory used {_gain(claim, used.min())} to {_gain(claim, used.max())}")
+        least_used, most_used = _gain(claim, used.min()), _gain(claim, used.max())
+        amounts = least_used if least_used == most_used else f"{least_used} to {most_used}"
+        parts.append(f"of the memory used {amounts}")
     for sizes, words in (
         (short, "falls short at"),
         (undecided, "undecided at"),
-        (incomplete, "an arm failed, is invalid or is missing at"),
+        (incomplete, NO_RESULT),
     ):
         if sizes:
             parts.append(f"{words} {batch_sizes(sizes)}")
@@ -205,14 +209,15 @@ def _gain(claim: PublishedRange, value: float) -> str:
 def _judge_out_of_memory(claim: Published, cells: pd.DataFrame) -> Claim:
     arms = {arm: of_arm.set_index(BATCH_SIZE) for arm, of_arm in cells.groupby("arm")}
     vanilla, liger = arms[VANILLA], arms[LIGER]
-    hit = vanilla.index[vanilla["n_out_of_memory"] > 0]
+    hit = vanilla.index[(vanilla["n_out_of_memory"] > 0) & (vanilla["invalid"] == "")]
     if hit.empty:
         return claim.judged("vanilla never ran out of memory here", NOT_TESTED)
-    tried = [size for size in hit if size in liger.index and _n_tried(liger, size) > 0]
+    tried = [size for size in hit if _n_told(liger, size) > 0]
+    silent = tuple(int(size) for size in hit if size not in tried)
     if not tried:
-        reason = f"vanilla ran out of memory at {batch_sizes(hit)}; no Liger run there ended"
-        return claim.judged(reason, NOT_TESTED)
-    judged = [s for s in tried if _n_tried(liger, s) > 1 and _n_tried(vanilla, s) > 1]
+        reason = f"vanilla ran out of memory at {batch_sizes(hit)}; no Liger run there is a result"
+        return claim.judged(reason, INCOMPLETE, incomplete_at=silent)
+    judged = [s for s in tried if _n_told(liger, s) > 1 and _n_told(vanilla, s) > 1]
     also = [size for size in judged or tried if liger.loc[size, "n_out_of_memory"] > 0]
     fits = [size for size in judged or tried if size not in also]
     parts = [f"vanilla runs out of memory at {batch_sizes(hit)}"]
@@ -220,17 +225,16 @@ def _judge_out_of_memory(claim: Published, cells: pd.DataFrame) -> Claim:
         parts.append(f"Liger completes {batch_sizes(fits)}")
     if also:
         parts.append(f"Liger runs out of memory too at {batch_sizes(also)}")
+    if silent:
+        parts.append(f"Liger has no result at {batch_sizes(silent)}")
     measured = "; ".join(parts)
     if not judged:
         reason = f"not enough repeats for a verdict: {measured}"
         return claim.judged(reason, NOT_TESTED, lacks_repeats=True)
     return claim.judged(
         measured,
-        NOT_REPRODUCED if also else REPRODUCED,
+        NOT_REPRODUCED if also else INCOMPLETE if silent else REPRODUCED,
         judged_at=tuple(map(int, judged)),
         fails_at=tuple(map(int, also)),
+        incomplete_at=silent,
     )
-
-
-def _n_tried(of_arm: pd.DataFrame, size: int) -> int:
-    return int(of_arm.loc[size, "n_completed"] + of_arm.loc[size, "n_out_of_memory"])

@@ -35,7 +35,7 @@ class NotOneExperiment(ValueError):
 
 
 def read_experiment(folders: Sequence[Path]) -> list[Run]:
-    """Read every `FOLDER/runs/*` and merge them into one grid, in the order of a grid.
+    """Read every `FOLDER/runs/*` and merge them into one grid, by repeat, batch size and arm.
 
     A setting that varies within one folder is an axis; all others have to be the same in all
     folders. The same run found twice (a folder named twice, a copy) counts once. A run that did not
@@ -86,7 +86,7 @@ def _read(path: Path) -> Run:
 
 
 def _grid_order(run: Run) -> tuple[int, int, tuple[Any, ...]]:
-    """The order in which a grid runs: repeats outermost, arms innermost."""
+    """By repeat, then batch size, then arm."""
     args = run.training_args
     return (args.run, args.per_device_train_batch_size, natural_order(args))
 

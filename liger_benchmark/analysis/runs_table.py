@@ -91,8 +91,8 @@ def _where_memory_ran_out(details: dict[str, Any]) -> str:
         "": "",
         "model": "while the model was loaded",
         "first step": "at the first step",
-        "evaluation": f"in an evaluation before step {step}",
-        "checkpoint": f"while a checkpoint was saved before step {step}",
+        "evaluation": f"in an evaluation after step {step}",
+        "checkpoint": f"while a checkpoint was saved after step {step}",
         "step": f"at step {step}",
         "optimizer": f"in the optimizer at step {step}",
     }.get(phase, f"in the phase {phase}")

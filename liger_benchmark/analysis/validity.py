@@ -1,20 +1,24 @@
 """The gate that every cell of a grid passes before it is compared: valid, or invalid with a reason.
 
 That a run completed does not make it valid: a wrong kernel is fast. A cell, the runs of an arm at a
-batch size, is invalid if one of its completed runs
+batch size, is invalid if one of its runs that completed or ran out of memory
 
 - has a loss or gradient norm that is not finite;
 - was not proved to train what its arm says (see `training.proof` and `training.activation`);
-- or, held against the baseline's run of the same batch size and repeat, ran with other software or
+- or, held against another arm's run of the same batch size and repeat, ran with other software or
   on another kind of card, started from other weights, trained on other batches, or computed other
   gradients or losses than rounding explains, where the two arms should agree.
+
+The other arm is the baseline wherever the baseline has a valid run and should agree. Elsewhere it
+is the first arm that has and should: where the baseline ran out of memory, or where the grid has an
+axis, such as the optimiser, on which arms compute different things.
 
 What was not recorded is not held against a run: results of earlier versions have fewer proofs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +26,15 @@ import numpy as np
 from liger_benchmark.analysis.arms import (
     DECIDES_ROWS,
     DECIDES_WEIGHTS,
+    arguments_by_arm,
     same_gradients,
     same_maths,
 )
 from liger_benchmark.analysis.gradient_difference import gradient_difference
 from liger_benchmark.analysis.intervals import largest_relative_difference
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.run import COMPLETED, Run
+from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
+from liger_benchmark.training.liger_kernels import is_default_set
 from liger_benchmark.training.proof import mismatch
 from liger_benchmark.wording import small_fraction
 
@@ -42,28 +48,34 @@ FP32_LOSS_BOUND = 1e-4
 BF16_LOSS_BOUND = 2e-3
 
 Cell = tuple[str, int]
+_ShouldAgree = Callable[[TrainingArguments, TrainingArguments], bool]
+# Of a run, another arm's run and what to call that arm: the differences in words.
+_Differences = Callable[[Run, Run, str], Iterator[str]]
 
 
 def invalid_reasons(runs: Sequence[Run], baseline: str) -> dict[Cell, str]:
     """The invalid cells of a grid, by arm and batch size, each with its reason in one line.
 
     Args:
-        baseline: the arm that the others are held against.
+        baseline: the arm that the others are held against first.
     """
-    completed = [run for run in runs if run.outcome == COMPLETED and len(run.history)]
-    references = {
-        (args.per_device_train_batch_size, args.run): run
-        for run in completed
-        if (args := run.training_args).arm == baseline
-    }
+    arms = arguments_by_arm(runs)
+    order = sorted(arms, key=lambda arm: (arm != baseline, arms[arm].use_liger))
     reasons: dict[Cell, str] = {}
-    for run in completed:
+    # By batch size and repeat the valid runs so far, in `order`.
+    references: dict[tuple[int, int], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: order.index(run.training_args.arm)):
+        if run.outcome not in (COMPLETED, OUT_OF_MEMORY):
+            continue
         args = run.training_args
-        cell = (args.arm, args.per_device_train_batch_size)
-        reference = references.get((args.per_device_train_batch_size, args.run))
-        reason = _reason(run, reference if reference is not run else None)
-        if reason is not None:
-            reasons.setdefault(cell, reason)
+        size = args.per_device_train_batch_size
+        compared_with = references.setdefault((size, args.run), [])
+        reason = next(_doubts(run), None)
+        reason = reason or next(_differences(run, compared_with, baseline), None)
+        if reason is None:
+            compared_with.append(run)
+        else:
+            reasons.setdefault((args.arm, size), reason)
     return reasons
 
 
@@ -81,27 +93,28 @@ def loss_difference(one: Run, other: Run) -> float | None:
     return largest_relative_difference(losses[0][steps], losses[1][steps])
 
 
-def _reason(run: Run, reference: Run | None) -> str | None:
-    """Why the run is invalid, the gravest reason; None if it is valid.
-
-    A run is not held against one that is itself invalid.
-    """
-    of_itself = next(_doubts(run), None)
-    if of_itself is not None or reference is None or next(_doubts(reference), None) is not None:
-        return of_itself
-    return next(_differences(run, reference), None)
-
-
 def _doubts(run: Run) -> Iterator[str]:
     """What speaks against a run by itself."""
     yield from _not_finite(run)
     yield from _not_proved(run)
 
 
-def _differences(run: Run, reference: Run) -> Iterator[str]:
-    """What speaks against a run beside the baseline's."""
-    yield from _other_conditions(run, reference)
-    yield from _other_numbers(run, reference)
+def _differences(run: Run, references: Sequence[Run], baseline: str) -> Iterator[str]:
+    """What speaks against a run beside the first of `references` that should agree with it."""
+    completed = [reference for reference in references if reference.outcome == COMPLETED]
+    comparisons: tuple[tuple[Sequence[Run], _ShouldAgree, _Differences], ...] = (
+        (references, lambda one, other: True, _other_conditions),
+        (references, _agree_in(DECIDES_WEIGHTS), _other_start),
+        (references, _agree_in(DECIDES_ROWS), _other_rows),
+        (completed, same_gradients, _other_gradients),
+        (completed, same_maths, _other_losses),
+    )
+    for candidates, should_agree, differences in comparisons:
+        for reference in candidates:
+            if should_agree(run.training_args, reference.training_args):
+                arm = reference.training_args.arm
+                yield from differences(run, reference, "the baseline" if arm == baseline else arm)
+                break
 
 
 def _not_finite(run: Run) -> Iterator[str]:
@@ -116,15 +129,8 @@ def _not_finite(run: Run) -> Iterator[str]:
 
 def _not_proved(run: Run) -> Iterator[str]:
     args = run.training_args
-    liger = run.record.get("liger")
-    if liger:
-        active = {part for part, n in liger.items() if part != "parts" and n}
-        if active and not args.use_liger:
-            yield f"parts of Liger were active: {', '.join(sorted(active))}"
-        if args.use_liger and not active:
-            yield "no part of Liger was active"
-        if args.use_liger:
-            yield from _partly_active(liger)
+    if liger := run.record.get("liger"):
+        yield from _other_kernels(liger, args)
     loss = run.record.get("loss")
     if loss is not None and loss != args.loss_type:
         yield f"loss_type: {args.loss_type} was asked for, and the live model computed {loss}"
@@ -135,12 +141,28 @@ def _not_proved(run: Run) -> Iterator[str]:
         yield "the optimizer changed no weight: it does nothing, or the learning rate is too small"
 
 
-def _partly_active(liger: dict[str, Any]) -> Iterator[str]:
-    """Parts of which Liger's kernel runs in some places and not in others."""
-    expected = liger.get("expected", {})
-    for part, n in expected.items():
-        if liger.get(part, 0) != n:
-            yield f"Liger's {part} was active in {liger.get(part, 0)} of {n} places"
+def _other_kernels(liger: dict[str, Any], args: TrainingArguments) -> Iterator[str]:
+    """Kernels of Liger that were active without having been asked for, or in some places only.
+
+    Of the default set an architecture may lack kernels, see `training.activation`, so that only
+    kernels that were named have to be active.
+    """
+    active = {part: n for part, n in liger.items() if part != "parts" and n}
+    if not args.use_liger:
+        if active:
+            yield f"parts of Liger were active: {', '.join(sorted(active))}"
+        return
+    if not active:
+        yield "no part of Liger was active"
+    if not is_default_set(args.liger_kernels):
+        if missing := sorted(set(args.liger_kernels) - set(active)):
+            yield f"parts of Liger were not active: {', '.join(missing)}"
+        if unasked := sorted(set(active) - set(args.liger_kernels)):
+            yield f"parts of Liger were active that it did not ask for: {', '.join(unasked)}"
+    for part, n in active.items():
+        present = liger.get("parts", {}).get(part, n)
+        if n < present:
+            yield f"Liger's {part} was active in {n} of {present} places"
 
 
 # What of two runs' environments has to be equal, and what it is called.
@@ -157,52 +179,56 @@ _GPU = {"name": "the GPU", "memory_GiB": "the GPU's memory", "driver": "the driv
 _NOT_MEASURED = ("flytekit", "wandb")
 
 
-def _other_conditions(run: Run, reference: Run) -> Iterator[str]:
-    """Differences of software, card, start and batches from the baseline's run."""
+def _other_conditions(run: Run, reference: Run, whom: str) -> Iterator[str]:
+    """Differences of software and card from the reference's run; `whom` names its arm."""
     one, other = (r.record.get("environment", {}) for r in (run, reference))
     for key, words in _ENVIRONMENT.items():
         if key in one and key in other and _compared(one[key]) != _compared(other[key]):
-            yield f"{words} differ from the baseline's: {_difference(one[key], other[key])}"
+            yield f"{words} differ from {whom}'s: {_difference(one[key], other[key])}"
     cards = [environment.get("gpu") or {} for environment in (one, other)]
     for key, words in _GPU.items():
         if None not in (cards[0].get(key), cards[1].get(key)) and cards[0][key] != cards[1][key]:
-            yield f"{words} differs from the baseline's: {cards[0][key]}, not {cards[1][key]}"
-    args, reference_args = run.training_args, reference.training_args
-    if _same(args, reference_args, DECIDES_WEIGHTS):
-        if _differs(run, reference, "weights", "checksum"):
-            yield "it started from other weights than the baseline"
-        if _differs(run, reference, "weights", "n_parameters"):
-            yield "its model has another number of parameters than the baseline's"
-    if _same(args, reference_args, DECIDES_ROWS):
-        if _differs(run, reference, "batches", "checksum"):
-            yield "it trained on other batches than the baseline"
-        if _differs(run, reference, "dataset", "checksum"):
-            yield "it was given other rows than the baseline"
+            yield f"{words} differs from {whom}'s: {cards[0][key]}, not {cards[1][key]}"
 
 
-def _other_numbers(run: Run, reference: Run) -> Iterator[str]:
-    """Gradients and losses that differ from the baseline's by more than rounding explains."""
-    args, reference_args = run.training_args, reference.training_args
+def _other_start(run: Run, reference: Run, whom: str) -> Iterator[str]:
+    if _differs(run, reference, "weights", "checksum"):
+        yield f"it started from other weights than {whom}"
+    if _differs(run, reference, "weights", "n_parameters"):
+        yield f"its model has another number of parameters than {whom}'s"
+
+
+def _other_rows(run: Run, reference: Run, whom: str) -> Iterator[str]:
+    if _differs(run, reference, "batches", "checksum"):
+        yield f"it trained on other batches than {whom}"
+    if _differs(run, reference, "dataset", "checksum"):
+        yield f"it was given other rows than {whom}"
+
+
+def _other_gradients(run: Run, reference: Run, whom: str) -> Iterator[str]:
     one, other = (r.record.get("gradients") for r in (run, reference))
-    if one and other and same_gradients(args, reference_args):
-        difference = gradient_difference(one, other, args.bf16)
-        if difference.above_bound:
-            yield (
-                "its gradients at the first step differ from the baseline's by "
-                f"{small_fraction(max(difference.direction, difference.norm))} in "
-                f"{difference.parameter}"
-            )
-    if same_maths(args, reference_args):
-        of_losses = loss_difference(run, reference)
-        if of_losses is not None and not of_losses <= loss_bound(args):
-            yield (
-                f"its losses differ from the baseline's by up to {small_fraction(of_losses)}, and "
-                f"rounding explains {small_fraction(loss_bound(args))}"
-            )
+    if not one or not other:
+        return
+    difference = gradient_difference(one, other, run.training_args.bf16)
+    if difference.above_bound:
+        yield (
+            f"its gradients at the first step differ from {whom}'s by "
+            f"{small_fraction(max(difference.direction, difference.norm))} in "
+            f"{difference.parameter}"
+        )
 
 
-def _same(one: TrainingArguments, other: TrainingArguments, names: Sequence[str]) -> bool:
-    return all(getattr(one, name) == getattr(other, name) for name in names)
+def _other_losses(run: Run, reference: Run, whom: str) -> Iterator[str]:
+    bound, of_losses = loss_bound(run.training_args), loss_difference(run, reference)
+    if of_losses is not None and not of_losses <= bound:
+        yield (
+            f"its losses differ from {whom}'s by up to {small_fraction(of_losses)}, and "
+            f"rounding explains {small_fraction(bound)}"
+        )
+
+
+def _agree_in(names: Sequence[str]) -> _ShouldAgree:
+    return lambda one, other: all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def _differs(one: Run, other: Run, part: str, key: str) -> bool:

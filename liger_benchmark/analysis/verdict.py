@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from liger_benchmark.analysis.claims import (
     EXCEEDED,
     INCOMPLETE,
+    NO_RESULT,
     NOT_ENOUGH_REPEATS,
     NOT_REPRODUCED,
     NOT_TESTED,
@@ -62,8 +63,8 @@ def _where(claims: Sequence[Claim]) -> list[str]:
             where.append(f"{name} falls short at {batch_sizes(claim.fails_at)}")
         if claim.undecided_at:
             where.append(f"{name} is undecided at {batch_sizes(claim.undecided_at)}")
-    if incomplete := sorted({*speed.incomplete_at, *memory.incomplete_at}):
-        where.append(f"an arm failed, is invalid or is missing at {batch_sizes(incomplete)}")
+    if incomplete := sorted({size for claim in claims for size in claim.incomplete_at}):
+        where.append(f"{NO_RESULT} {batch_sizes(incomplete)}")
     if sizes := claim_of(claims, "out_of_memory").fails_at:
         where.append(f"Liger too runs out of memory at {batch_sizes(sizes)}")
     return where

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flytekit import current_context
+from flytekit.configuration import LocalConfig
 from flytekit.core.context_manager import FlyteContextManager
 
 from liger_benchmark.flyte import local_run
@@ -14,6 +15,11 @@ def is_local() -> bool:
     """Whether Flyte runs its tasks here, in this process, rather than in a pod."""
     state = FlyteContextManager.current_context().execution_state
     return state is not None and state.is_local_execution()
+
+
+def keeps_runs() -> bool:
+    """Whether finished runs are used again: not after `pyflyte run --overwrite-cache`."""
+    return not (is_local() and LocalConfig.auto().cache_overwrite)
 
 
 def storage() -> Path:

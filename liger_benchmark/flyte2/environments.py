@@ -9,17 +9,18 @@ import flyte
 
 from liger_benchmark.flyte import settings
 from liger_benchmark.flyte.settings import (
-    ANALYSIS_POD,
+    ANALYSIS_SIZE,
+    ANY_GPU,
     APT_PACKAGES,
-    DOWNLOAD_POD,
+    DOWNLOAD_SIZE,
     GPU_KIND,
     HF_SECRET_KEY,
-    PARENT_POD,
+    PLANNING_SIZE,
     PYTHON_VERSION,
     REGISTRY,
     REQUIREMENTS,
     SECRETS,
-    TRAINING_POD,
+    TRAINING_SIZE,
     WANDB_SECRET_KEY,
     PodSize,
 )
@@ -32,13 +33,15 @@ REGISTRATION = settings.REGISTRATION | {"LIGER_BENCHMARK_SECRET_GROUP": SECRET_G
 
 
 def _resources(pod: PodSize) -> flyte.Resources:
-    kind = GPU_NAMES.get(GPU_KIND, GPU_KIND)
+    gpu: int | flyte.Device | None = pod.gpus or None
+    if pod.gpus and GPU_KIND != ANY_GPU:
+        gpu = flyte.Device(pod.gpus, "GPU", device=GPU_NAMES.get(GPU_KIND, GPU_KIND))
     # A pair is request and limit. A single value would be a request alone.
     return flyte.Resources(
         cpu=(pod.cpu, pod.cpu),
         memory=(pod.memory, pod.memory),
-        disk=pod.disk,
-        gpu=flyte.Device(pod.gpus, "GPU", device=kind) if pod.gpus else None,
+        disk=pod.storage,
+        gpu=gpu,
     )
 
 
@@ -63,27 +66,27 @@ image = (
 download = flyte.TaskEnvironment(
     name="liger-benchmark-download",
     image=image,
-    resources=_resources(DOWNLOAD_POD),
+    resources=_resources(DOWNLOAD_SIZE),
     env_vars=REGISTRATION,
     secrets=_secrets(HF_SECRET_KEY, "HF_TOKEN"),
 )
 training = flyte.TaskEnvironment(
     name="liger-benchmark-training",
     image=image,
-    resources=_resources(TRAINING_POD),
+    resources=_resources(TRAINING_SIZE),
     env_vars=REGISTRATION,
     secrets=_secrets(WANDB_SECRET_KEY, "WANDB_API_KEY"),
 )
 analysis = flyte.TaskEnvironment(
     name="liger-benchmark-analysis",
     image=image,
-    resources=_resources(ANALYSIS_POD),
+    resources=_resources(ANALYSIS_SIZE),
     env_vars=REGISTRATION,
 )
 experiment = flyte.TaskEnvironment(
     name="liger-benchmark",
     image=image,
-    resources=_resources(PARENT_POD),
+    resources=_resources(PLANNING_SIZE),
     env_vars=REGISTRATION,
     depends_on=[download, training, analysis],
 )

@@ -57,3 +57,20 @@ def outcome_words(cell: Mapping[str, Any]) -> str:
     if len(there) == 1:
         return there[0][1]
     return enumerate_words(f"{count} {word}" for count, word in there)
+
+
+def no_gain(
+    cell: Mapping[str, Any] | None, of_baseline: Mapping[str, Any] | None, arm: str, baseline: str
+) -> str:
+    """Why an arm could not be compared with the baseline: `only Liger fits`, `vanilla failed`.
+
+    Args:
+        cell, of_baseline: the cells of the two at one batch size.
+    """
+    own, other = no_number(cell), no_number(of_baseline)
+    if own == other:
+        shown = {NO_VALUE: "no common repeat", "OOM": "both out of memory"}
+        return shown.get(own, f"both {own}")
+    if own == NO_VALUE:
+        return f"only {arm} fits" if other == "OOM" else f"{baseline}: {other}"
+    return "out of memory" if own == "OOM" else own

@@ -17,13 +17,16 @@ from liger_benchmark.columns import (
     AVG_REAL_TOKENS_PER_SECOND,
     TOTAL_PEAK_ALLOCATED_MB,
 )
+from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.inputs import inputs_yaml
 from liger_benchmark.report.markup import (
     Cell,
     Column,
     arm_cell,
+    code,
     download,
-    escape,
+    folded,
+    heading,
     integer_cell,
     link,
     number_cell,
@@ -45,21 +48,25 @@ _PART_NAMES = {
     "fused_linear_cross_entropy": "fused linear cross-entropy",
     "cross_entropy": "cross-entropy",
 }
+_UNFOLDED = 12  # rows; a longer table of runs is folded
 _SIGNIFICANT = "%.9g"  # more than the clock and the losses hold; keeps the page small
 
 
 def runs(analysis: Analysis) -> str:
     """The body of "Runs": every run, the failed ones with their reason, and the raw numbers."""
-    place = display_order(analysis.arms)
+    place = display_order(arms_shown(analysis))
     records = analysis.runs_table.astype(object).to_dict("records")
     every = sorted(
         zip(records, analysis.runs, strict=True), key=lambda row_and_run: place(row_and_run[1])
     )
     columns = _columns(analysis)
     rows = [[make(row, run) for _, make in columns] for row, run in every]
+    every_run = table(
+        "Every run of the grid.", [column for column, _ in columns], rows, "dense sortable"
+    )
     return (
-        table("Every run of the grid.", [column for column, _ in columns], rows, "dense sortable")
-        + "<h3>Raw numbers</h3>"
+        (every_run if len(rows) <= _UNFOLDED else folded(f"All {len(rows)} runs", every_run))
+        + heading("Raw numbers", "raw-numbers")
         + paragraph("They are inside this page: nothing is fetched.")
         + _downloads(analysis)
     )
@@ -113,7 +120,7 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
 
 def environment(analysis: Analysis) -> str:
     """The body of "Environment": everything that was recorded, and how to repeat the run."""
-    parts = ["<h3>What was recorded</h3>", _activation_table(analysis)]
+    parts = [_activation_table(analysis)]
     for key, title in (
         ("weights", "Weights"),
         ("dataset", "Data"),
@@ -127,11 +134,11 @@ def environment(analysis: Analysis) -> str:
     parts.append(_key_table("Training arguments", arguments))
     recorded = any(run.record.get("environment", {}).get("packages") for run in analysis.runs)
     parts += [
-        "<h3>Repeat this run</h3>",
+        heading("Repeat this run", "repeat"),
         paragraph("Save this as inputs.yaml:"),
-        f"<pre>{escape(inputs_yaml(analysis.runs, analysis.baseline))}</pre>",
+        code(inputs_yaml(analysis.runs, analysis.baseline)),
         paragraph(f"and{', with the versions above,' if recorded else ''} start it with"),
-        f"<pre>{escape(COMMAND)}</pre>",
+        code(COMMAND),
     ]
     return "".join(parts)
 
@@ -217,7 +224,7 @@ def _activation_table(analysis: Analysis) -> str:
             for run in analysis.runs
             if run.training_args.arm == arm and run.record.get("liger")
         ]
-        for arm in analysis.arms
+        for arm in arms_shown(analysis)
     }
     every = [liger for ligers in of_arms.values() for liger in ligers]
     if not every:
@@ -244,8 +251,11 @@ def _counts(ligers: Sequence[Mapping[str, Any]], part: str) -> str:
 
 def _key_table(title: str, values: Mapping[str, list[Any]]) -> str:
     rows = [[Cell(key), Cell(_show_distinct(found))] for key, found in values.items()]
-    return f"<h3>{escape(title)}</h3>" + table(
-        "One value, or all that the runs had", [Column("Key"), Column("Value")], rows
+    return folded(
+        title,
+        table(
+            f"{title}: one value, or all that the runs had", [Column("Key"), Column("Value")], rows
+        ),
     )
 
 

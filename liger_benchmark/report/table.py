@@ -15,13 +15,14 @@ from liger_benchmark.analysis.claims import (
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
 from liger_benchmark.columns import TOTAL_PEAK_RESIDENT_SET_MB
+from liger_benchmark.report.arm_order import arms_shown
+from liger_benchmark.report.blog import claims_apply
 from liger_benchmark.report.markup import (
     Cell,
     Column,
     arm_cell,
     integer_cell,
     number_cell,
-    table,
     text_in_number_column,
 )
 from liger_benchmark.report.outcomes import completed_of, gain_text, no_number
@@ -56,14 +57,24 @@ class _Row:
     of_size: pd.DataFrame
 
 
-def by_batch_size(analysis: Analysis) -> str:
+@dataclass(frozen=True)
+class Table:
+    """A table before it is written as HTML or as Markdown."""
+
+    caption: str
+    columns: list[Column]
+    rows: list[list[Cell]]
+
+
+def by_batch_size(analysis: Analysis) -> Table:
     """The table "By batch size": columns that no row has anything for are left out."""
     columns = _columns(analysis)
     headings = [Column("Batch size", True), Column("Arm"), *(column for column, _ in columns)]
+    arms = arms_shown(analysis)
     rows = []
     for size in sorted(analysis.cells[BATCH_SIZE].unique()):
         of_size = analysis.cells[analysis.cells[BATCH_SIZE] == size].set_index("arm")
-        for arm in analysis.arms:
+        for arm in arms:
             row = _Row(
                 arm,
                 of_size.loc[arm] if arm in of_size.index else None,
@@ -72,7 +83,7 @@ def by_batch_size(analysis: Analysis) -> str:
                 of_size,
             )
             rows.append([integer_cell(size), arm_cell(arm), *(make(row) for _, make in columns)])
-    return table(_caption(analysis), headings, rows, "dense sortable")
+    return Table(_caption(analysis), headings, rows)
 
 
 def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[_Row], Cell]]]:
@@ -91,8 +102,8 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[_Row], Cell]]]:
         shown.append((Column("J/token", True), _energy_cell))
     if several:
         shown.append((Column("Loss differ\N{SOFT HYPHEN}ence", True), _loss_cell))
-    if not analysis.published.empty:
-        shown.append((Column("Against the published"), lambda row: _against_cell(row, analysis)))
+    if claims_apply(analysis):
+        shown.append((Column("Against the published"), _against_cell))
     return shown
 
 
@@ -206,12 +217,12 @@ def _loss_cell(row: _Row) -> Cell:
     return number_cell(row.pair["loss_difference"], small_fraction, mark)
 
 
-def _against_cell(row: _Row, analysis: Analysis) -> Cell:
+def _against_cell(row: _Row) -> Cell:
     """How Liger's gains over vanilla lie to the blog's, whatever the grid's baseline is."""
     pair, of_size = row.published, row.of_size
     if row.arm != LIGER:
         return Cell()
-    if pair is None or not analysis.hardware.timings_count:
+    if pair is None:
         return Cell("no verdict")
     if not known(pair["speedup_percent"]):
         both = [arm for arm in (VANILLA, LIGER) if arm in of_size.index]

@@ -6,14 +6,11 @@ history rows on, and returns a `Run`. `train` is what runs inside that process.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import platform
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +22,12 @@ from liger_benchmark.sources.fetch import provenance
 from liger_benchmark.training import compilation, environment
 from liger_benchmark.training.activation import active_liger_parts, check_liger, loss_in_use
 from liger_benchmark.training.compile_counter import CompilationCounter
-from liger_benchmark.training.dataset import checksum, load_tokenizer, prepare_datasets
+from liger_benchmark.training.dataset import (
+    check_token_ids,
+    checksum,
+    load_tokenizer,
+    prepare_datasets,
+)
 from liger_benchmark.training.device import (
     CpuDevice,
     CudaDevice,
@@ -40,8 +42,10 @@ from liger_benchmark.training.out_of_memory import (
     describe_out_of_memory,
     refuse_if_others_hold_it,
 )
+from liger_benchmark.training.phases import Phases, position
+from liger_benchmark.training.row_counts import RowCounts
 from liger_benchmark.training.trainer import build_trainer
-from liger_benchmark.validation import InvalidInput, one_line
+from liger_benchmark.validation import one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -103,46 +107,6 @@ def run_condition(
     return Run(arguments, outcome, pd.DataFrame(rows), record)
 
 
-@dataclass
-class Phases:
-    """Measures the phases of a run, in seconds, in the order in which they end.
-
-    An instance is used as `with phases("model"): ...`.
-    """
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    current: str = ""
-
-    @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        self.current = name
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = time.perf_counter() - began
-
-    def with_steps(self, callback: EfficiencyCallback) -> dict[str, float]:
-        """The phases, with `training` split: into the steps, what lay between them, and pauses.
-
-        Those are `rehearsal` and `checks`, see `BenchmarkTrainer`.
-        """
-        seconds = dict(self.seconds)
-        in_training = seconds.pop("training", 0.0)
-        in_steps = (
-            callback.warmup_seconds + callback.seconds + sum(callback.paused_seconds.values())
-        )
-        return (
-            seconds
-            | callback.paused_seconds
-            | {
-                "warmup_steps": callback.warmup_seconds,
-                "steps": callback.seconds,
-                "between_steps": max(in_training - in_steps, 0.0),
-            }
-        )
-
-
 def train(
     send: Send,
     arguments: TrainingArguments,
@@ -179,7 +143,8 @@ def train(
             tokenizer = load_tokenizer(model_folder)
             rows = _prepare_rows(arguments, dataset_folder, tokenizer, record)
         with phases("model"):
-            model = _prepare_model(arguments, model_folder, tokenizer, on_gpu, record)
+            model = _prepare_model(arguments, model_folder, on_gpu, record)
+            check_token_ids(rows, cast(Any, model.get_input_embeddings()).num_embeddings)
         with phases("trainer"):
             trainer = build_trainer(
                 arguments, model, tokenizer, *rows, output_folder, callback, compilations
@@ -188,25 +153,44 @@ def train(
             for other in callbacks:
                 trainer.add_callback(other)
         with phases("training"):
-            trainer.train()
+            _run_steps(trainer, callback, record)
         with phases("save"):
-            record |= trainer.observed.record()
-            end = weights_checksum(model)
-            record["proof"]["weights_changed"] = end != record["weights"]["checksum"]
+            _record_observation(trainer, model, record)
             _save(trainer, arguments, record)
     except Exception as error:
         out_of_memory = describe_out_of_memory(error)
         if out_of_memory is None:
             raise
         refuse_if_others_hold_it(memory_of_others(record["environment"]["gpu"]), error)
-        record["out_of_memory"] = {**_position(phases, callback), **out_of_memory}
+        record["out_of_memory"] = {**position(phases, callback), **out_of_memory}
     if isinstance(device, CudaDevice):
-        record["memory"] = {"allocator_retries": allocator_retries()}
-        gpu = record["environment"]["gpu"]
-        gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}
-        gpu["others_memory_MB"]["end"] = memory_of_others(gpu)
+        _record_gpu_at_end(device, record)
     record["phases"] = phases.with_steps(callback)
     return record
+
+
+def _record_observation(trainer: Any, model: PreTrainedModel, record: dict[str, Any]) -> None:
+    record |= trainer.observed.record()
+    end = weights_checksum(model)
+    record["proof"]["weights_changed"] = end != record["weights"]["checksum"]
+
+
+def _record_gpu_at_end(device: CudaDevice, record: dict[str, Any]) -> None:
+    record["memory"] = {"allocator_retries": allocator_retries()}
+    gpu = record["environment"]["gpu"]
+    gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}
+    gpu["others_memory_MB"]["end"] = memory_of_others(gpu)
+
+
+def _run_steps(trainer: Any, callback: EfficiencyCallback, record: dict[str, Any]) -> None:
+    """Train. What was measured stays if the GPU has no memory for the checkpoint at the end."""
+    try:
+        trainer.train()
+    except Exception as error:
+        is_last = callback.steps_this_session == trainer.args.max_steps
+        if not (is_last and callback.stage == "checkpoint" and describe_out_of_memory(error)):
+            raise
+        record["save_error"] = one_line(error)
 
 
 def _save(trainer: Any, arguments: TrainingArguments, record: dict[str, Any]) -> None:
@@ -228,11 +212,13 @@ def _prepare_rows(
     arguments: TrainingArguments, folder: Path, tokenizer: Any, record: dict[str, Any]
 ) -> tuple[Any, Any]:
     """The training and evaluation rows; describes the dataset in `record`."""
-    train_rows, eval_rows = prepare_datasets(folder, tokenizer, arguments)
+    counts = RowCounts()
+    train_rows, eval_rows = prepare_datasets(folder, tokenizer, arguments, counts)
     record["dataset"] = {
         **provenance(folder, arguments.dataset_name),
         "rows": len(train_rows),
         "checksum": checksum(train_rows),
+        **counts.record(),
     }
     return train_rows, eval_rows
 
@@ -240,7 +226,6 @@ def _prepare_rows(
 def _prepare_model(
     arguments: TrainingArguments,
     folder: Path,
-    tokenizer: Any,
     on_gpu: bool,
     record: dict[str, Any],
 ) -> PreTrainedModel:
@@ -248,7 +233,7 @@ def _prepare_model(
 
     Raises:
         LigerMismatch: if other kernels are active than the arm's.
-        InvalidInput: if the model cannot be loaded, or does not fit the tokenizer.
+        InvalidInput: if the model cannot be loaded.
     """
     if arguments.torch_compile:
         compilation.prepare(arguments.use_liger)
@@ -264,7 +249,6 @@ def _prepare_model(
     parts = active_liger_parts(model)
     kernels = arguments.liger_kernels if arguments.use_liger else ()
     check_liger(parts, kernels, model.config.model_type)
-    _check_vocabulary(model, tokenizer)
     record["liger"] = {**parts["active"], "parts": parts["present"]}
     record["weights"] = describe_weights(model, folder, arguments.model_name)
     return model
@@ -285,20 +269,4 @@ def _check_loss(
         raise RuntimeError(
             f"loss_type: {arguments.loss_type} was asked for, and the live model computes "
             f"{record['loss']}"
-        )
-
-
-def _position(phases: Phases, callback: EfficiencyCallback) -> dict[str, Any]:
-    """The phase and the step in which a run ended. Steps count from 1; 0 is before the first."""
-    if phases.current != "training":
-        return {"phase": phases.current, "step": 0}
-    return {"phase": callback.stage, "step": callback.steps_this_session + 1}
-
-
-def _check_vocabulary(model: PreTrainedModel, tokenizer: Any) -> None:
-    embeddings = cast(Any, model.get_input_embeddings()).num_embeddings
-    if len(tokenizer) > embeddings:
-        raise InvalidInput(
-            f"training_args.model_name: the tokenizer knows {len(tokenizer)} tokens and the model "
-            f"embeds {embeddings}; take both from the same model"
         )

@@ -128,7 +128,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     if gpu is None:
         triton_interpreter.check_without_gpu(arguments)
         triton_interpreter.enable()
-    _silence_libraries()
+    silence_libraries()
     import torch
 
     record["environment"]["triton_interpreter"] = gpu is None
@@ -153,7 +153,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     return True
 
 
-def _silence_libraries() -> None:
+def silence_libraries() -> None:
     """Suppress progress bars and warnings that every condition would repeat."""
     import datasets
     import transformers
@@ -173,13 +173,16 @@ def allocator_retries() -> int:
     return int(torch.cuda.memory_stats().get("num_alloc_retries", 0))
 
 
-def memory_of_others(gpu: dict[str, Any]) -> float:
+def memory_of_others(gpu: dict[str, Any] | None) -> float:
     """The GPU memory in MB that other processes hold now: all that is used and not ours.
 
     Args:
-        gpu: the GPU's record, with `context_MB`.
+        gpu: the GPU's record, with `context_MB`; None if there is no GPU, of which they hold 0.
     """
     import torch
+
+    if gpu is None:
+        return 0.0
 
     ours = torch.cuda.memory_reserved() / MIB + gpu["context_MB"]
     return max(environment.memory_used_MB() - ours, 0.0)

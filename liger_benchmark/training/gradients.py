@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     import torch
 
 N_PROJECTIONS = 4
-# Elements that are looked at together: 100 MB of working memory at most.
-CHUNK = 2**22
+# Elements that are looked at together: 250 MB of working memory at most.
+CHUNK = 2**24
 
 
 def gradient_fingerprint(
     named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
-) -> dict[str, list[float]]:
+) -> dict[str, list[float] | None]:
     """For each parameter that needs a gradient: its norm, then `N_PROJECTIONS` projections.
 
-    An empty list stands for a parameter that got no gradient. The gradients stay as they are.
+    An empty list stands for a parameter that got no gradient, None for a gradient that is not
+    finite: JSON has no such number. The gradients stay as they are.
     """
     return {
         name.removeprefix("_orig_mod."): (
@@ -40,7 +41,7 @@ def gradient_fingerprint(
     }
 
 
-def _norm_and_projections(name: str, gradient: torch.Tensor) -> list[float]:
+def _norm_and_projections(name: str, gradient: torch.Tensor) -> list[float] | None:
     import torch
 
     seed = int.from_bytes(hashlib.sha256(name.removeprefix("_orig_mod.").encode()).digest()[:4])
@@ -61,4 +62,6 @@ def _norm_and_projections(name: str, gradient: torch.Tensor) -> list[float]:
             negative = (bits >> i).bitwise_and_(1).bool()
             sums[1 + i] += torch.where(negative, -values, values).sum(dtype=torch.float64)
     sums[0] = sums[0].sqrt()
+    if not bool(sums.isfinite().all()):
+        return None
     return [float(f"{value:.7g}") for value in sums.tolist()]

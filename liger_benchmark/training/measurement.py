@@ -132,7 +132,10 @@ class EfficiencyCallback:
 
     @contextlib.contextmanager
     def paused(self, what: str) -> Iterator[None]:
-        """Stop the step's clock for work that is no part of a user's training, a phase `what`."""
+        """Stop both clocks for work that is no part of a user's training, a phase `what`.
+
+        Both are the clock of the step and that of the loop.
+        """
         self.device.synchronize()
         began = self.clock()
         try:
@@ -141,6 +144,7 @@ class EfficiencyCallback:
             self.device.synchronize()
             seconds = self.clock() - began
             self.step_started_at += seconds
+            self.interruption_seconds += seconds
             self.paused_seconds[what] = self.paused_seconds.get(what, 0.0) + seconds
 
     @contextlib.contextmanager

@@ -39,17 +39,20 @@ def load_model(
     """
     import torch
     import transformers
-    from liger_kernel.transformers import AutoLigerKernelForCausalLM
 
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    auto_class: Any = AutoLigerKernelForCausalLM if use_liger else transformers.AutoModelForCausalLM
+    auto_class: Any = transformers.AutoModelForCausalLM
     options: dict[str, Any] = {
         "dtype": torch.bfloat16 if bf16 else torch.float32,
         "attn_implementation": attn_implementation,
     }
     if use_liger:
+        from liger_kernel.transformers import AutoLigerKernelForCausalLM
+
+        auto_class = AutoLigerKernelForCausalLM
         options |= liger_switches(config.model_type, liger_kernels)
-    if has_weights(folder):
+    # On the meta device a model has shapes and no values, whatever weights there are.
+    if has_weights(folder) and device != "meta":
         model = _load_weights(auto_class, folder, device, options)
     else:
         transformers.set_seed(seed)

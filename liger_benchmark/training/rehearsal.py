@@ -3,8 +3,8 @@
 Triton compiles a kernel anew where a whole-number argument is divisible by 16 and where it is not.
 Liger's cross-entropy takes the number of counted labels as such an argument, so that the first
 batch whose number is of the other kind compiles for 0.3 s (on an H100), in whichever step it comes.
-Both kinds are therefore computed before the first step: once with some labels taken out, once as
-the step itself does. In a user's own long training the same compilation happens once, and costs as
+Both kinds are therefore computed before the first step: once with some labels taken out, once with
+the batch as it is. In a user's own long training the same compilation happens once, and costs as
 much; it says nothing about the speed of the steps.
 """
 

@@ -18,6 +18,9 @@ from liger_benchmark.training.rehearsal import with_other_label_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from trl import SFTTrainer as _Trainer
+else:
+    _Trainer = object  # trl is imported when a trainer is built
 
 
 def build_trainer(
@@ -47,7 +50,11 @@ def build_trainer(
     callback.__class__ = Callback
     if arguments.loss_type == "chunked_nll":
         chunked_loss.compute_nothing_else()
-    trainer = _trainer_class(arguments, callback, compilations)(
+    trainer_class: Any = type("BenchmarkTrainer", (_Measured, trl.SFTTrainer), {})
+    trainer = trainer_class(
+        arguments,
+        callback,
+        compilations,
         model=model,
         args=trl.SFTConfig(**sft_config(arguments, output_folder)),
         train_dataset=train_rows,
@@ -67,14 +74,15 @@ class Observation:
     Attributes:
         batches: a hash of all batches as they were trained, in order: ids, labels and mask.
         tokens, padding_tokens: of all batches.
-        gradients: see `gradient_fingerprint`; of the first step, before clipping.
+        gradients: see `gradient_fingerprint`; of the first step (on a GPU its first micro-batch),
+            before clipping.
         proof: see `live_facts`.
     """
 
     batches: Any = field(default_factory=hashlib.sha256)
     tokens: int = 0
     padding_tokens: int = 0
-    gradients: dict[str, list[float]] = field(default_factory=dict)
+    gradients: dict[str, list[float] | None] = field(default_factory=dict)
     proof: dict[str, Any] = field(default_factory=dict)
 
     def add_batch(self, batch: Any) -> int:
@@ -101,67 +109,90 @@ class Observation:
         }
 
 
-def _trainer_class(
-    arguments: TrainingArguments, callback: EfficiencyCallback, compilations: CompilationCounter
-) -> Any:
-    """A subclass of SFTTrainer that measures and proves what it does; see `build_trainer`."""
-    import transformers
-    import trl
+class _Measured(_Trainer):
+    """Comes before SFTTrainer and measures, rehearses and checks; see `build_trainer`."""
 
-    class BenchmarkTrainer(trl.SFTTrainer):
-        def __init__(self, **options: Any) -> None:
-            self.observed = Observation()
-            super().__init__(**options)
+    def __init__(
+        self,
+        arguments: TrainingArguments,
+        callback: EfficiencyCallback,
+        compilations: CompilationCounter,
+        **options: Any,
+    ) -> None:
+        self.arguments = arguments
+        self.callback = callback
+        self.compilations = compilations
+        self.observed = Observation()
+        super().__init__(**options)
 
-        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            # Interpreted on a CPU, no kernel is compiled.
-            if not self.args.use_cpu and self.state.global_step == 0 and not self.observed.proof:
-                with callback.paused("rehearsal"):
-                    self.rehearse(model, inputs, *args, **kwargs)
-            callback.count_tokens(inputs["input_ids"].numel())
-            loss = super().training_step(model, inputs, *args, **kwargs)
-            if self.state.global_step == 0 and self.accelerator.sync_gradients:
-                with callback.paused("checks"):
-                    self.observe()
-            return loss
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        is_first_step = self.state.global_step == 0
+        # Interpreted on a CPU, no kernel is compiled, and a pass takes seconds.
+        if is_first_step and not self.args.use_cpu and not self.observed.gradients:
+            with self.callback.paused("rehearsal"):
+                self.rehearse(model, inputs, *args, **kwargs)
+        self.callback.count_tokens(inputs["input_ids"].numel())
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        if is_first_step and self.accelerator.sync_gradients:
+            with self.callback.paused("checks"):
+                self.check()
+        return loss
 
-        def rehearse(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> None:
-            """Compute the first micro-batch once with another number of labels."""
-            labels = with_other_label_count(inputs["labels"])
-            if labels is not None and not any(p.grad is not None for p in model.parameters()):
-                super().training_step(model, {**inputs, "labels": labels}, *args, **kwargs)
+    def rehearse(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> None:
+        """Compute the first micro-batch with another number of labels, then as it is.
+
+        The gradients of the latter are kept. No trace is left: neither gradients, nor random
+        numbers drawn, nor blocks in the allocator's stock, which the peak of reserved memory
+        would count.
+        """
+        import torch
+
+        with torch.random.fork_rng():
+            other = with_other_label_count(inputs["labels"])
+            if other is not None:
+                super().training_step(model, {**inputs, "labels": other}, *args, **kwargs)
                 model.zero_grad(set_to_none=True)
+            super().training_step(model, dict(inputs), *args, **kwargs)
+        self.keep_gradients()
+        model.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
 
-        def observe(self) -> None:
-            """Keep the first step's gradients, and check the live trainer.
+    def keep_gradients(self) -> None:
+        """Keep the gradients' fingerprint, before they are clipped."""
+        parameters = cast(Any, self.model).named_parameters()
+        self.observed.gradients = gradient_fingerprint(parameters)
 
-            Raises:
-                ArmMismatch: if it does not do what the arm says.
-            """
-            self.observed.gradients = gradient_fingerprint(cast(Any, self.model).named_parameters())
-            self.observed.proof = live_facts(self, compilations)
-            if problem := mismatch(self.observed.proof, arguments):
-                raise ArmMismatch(problem)
+    def check(self) -> None:
+        """Check the live trainer, after the first backward pass.
 
-        def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-            batches, n_items = super().get_batch_samples(*args, **kwargs)
-            # Before the timed step.
-            callback.announce_real_tokens(sum(map(self.observed.add_batch, batches)))
-            return batches, n_items
+        Raises:
+            ArmMismatch: if it does not do what the arm says.
+        """
+        if not self.observed.gradients:
+            self.keep_gradients()
+        self.observed.proof = live_facts(self, self.compilations)
+        if problem := mismatch(self.observed.proof, self.arguments):
+            raise ArmMismatch(problem)
 
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            inputs.pop("_prediction_loss_only", None)  # only for SFTTrainer.compute_loss
-            return transformers.Trainer.compute_loss(self, model, inputs, *args, **kwargs)
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        batches, n_items = super().get_batch_samples(*args, **kwargs)
+        # Before the timed step.
+        self.callback.announce_real_tokens(sum(map(self.observed.add_batch, batches)))
+        return batches, n_items
 
-        def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-            with callback.interrupted("evaluation"):
-                return super().evaluate(*args, **kwargs)
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        import transformers
 
-        def _save_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
-            with callback.interrupted("checkpoint"):
-                return super()._save_checkpoint(*args, **kwargs)
+        inputs.pop("_prediction_loss_only", None)  # only for SFTTrainer.compute_loss
+        return transformers.Trainer.compute_loss(self, model, inputs, *args, **kwargs)
 
-    return BenchmarkTrainer
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        with self.callback.interrupted("evaluation"):
+            return super().evaluate(*args, **kwargs)
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
+        with self.callback.interrupted("checkpoint"):
+            return super()._save_checkpoint(*args, **kwargs)
 
 
 def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_mean_phases_leave_out_the_first_run_of_a_session(
     for run in runs:
         run.record["phases"] = {"process": 0.4, "model": 2.0, "steps": 5.0}
     runs[0].record["phases"]["process"] = 16.0
-    left_out = "without a sitting’s first run"
+    left_out = "without a session’s first run"
     assert left_out in curves.where_the_time_goes(analyse(runs))
     assert drawn[-1].loc["Liger, 16", "process"] == pytest.approx(0.4)
     # A condition's only repeat stays: there is nothing better to show.

@@ -347,6 +347,25 @@ def test_without_a_wandb_that_answers_the_condition_is_trained_untracked(
     assert record_of(result)["wandb_error"] == problem
 
 
+def test_a_wandb_that_cannot_be_reached_costs_one_wait_and_one_line_in_a_grid(
+    train: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits: list[str] = []
+
+    def unreachable(**options: Any) -> None:
+        waits.append(options["name"])
+        raise CommError("no route to host")
+
+    monkeypatch.setattr(wandb, "init", unreachable)
+    grid = [dataclasses.replace(TRACKED, run=run) for run in (1, 2, 3)]
+    with local_run.grid_run(grid):
+        results = [train(arguments=arguments) for arguments in grid]
+    problem = "the run is not tracked: CommError: no route to host"
+    assert len(waits) == 1
+    assert capsys.readouterr().err.count(problem) == 1
+    assert {record_of(result)["wandb_error"] for result in results} == {problem}
+
+
 def test_a_missing_key_is_said_before_anything_is_trained(
     train: Any, wandb_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from liger_benchmark.training import activation
 from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import ChildFailed, summary
 from liger_benchmark.training.liger_kernels import liger_architectures
+from liger_benchmark.training.model import n_active_parameters
 
 PROJECT = Path(__file__).parents[2]
 # How many norms a layer has, besides the one after the last layer.
@@ -181,13 +183,60 @@ def test_a_config_without_a_model_type_passes_the_check() -> None:
     check_model([replace(TINY, use_liger=True)], {"vocab_size": 512})
 
 
-def test_ligers_own_classes_are_counted_by_their_names(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def tiny_model(model_type: str, **settings: Any) -> Any:
+    """A model on the meta device with the given settings."""
+    import torch
+    import transformers
+
+    sizes = {
+        "vocab_size": 512,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    config = transformers.AutoConfig.for_model(model_type, **{**sizes, **settings})
+    with torch.device("meta"):
+        return transformers.AutoModelForCausalLM.from_config(config)
+
+
+def test_an_input_embedding_counts_as_work_only_where_it_is_the_head_too() -> None:
+    for tied in (True, False):
+        model = tiny_model("llama", tie_word_embeddings=tied)
+        everything = sum(p.numel() for p in model.parameters())
+        embeddings = 512 * 64
+        assert n_active_parameters(model) == everything - (0 if tied else embeddings)
+
+
+def test_of_experts_count_as_many_as_work_for_a_token() -> None:
+    model = tiny_model("mixtral", num_local_experts=8, num_experts_per_tok=2)
+    of_experts = 2 * 8 * 3 * 64 * 96  # layers, experts, matrices of a gated MLP
+    in_experts = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name)
+    assert in_experts == of_experts
+    everything = sum(p.numel() for p in model.parameters())
+    assert n_active_parameters(model) == everything - 512 * 64 - of_experts * 6 // 8
+
+
+@pytest.mark.parametrize("model_type", ["qwen3_moe", "deepseek_v3", "gpt_oss", "olmoe"])
+def test_experts_are_found_by_every_familys_own_names(model_type: str) -> None:
+    sizes = {"head_dim": 16, "moe_intermediate_size": 32, "first_k_dense_replace": 1}
+    model = tiny_model(model_type, **sizes)
+    config = model.config
+    experts = getattr(config, "num_experts", None) or config.num_local_experts
+    in_experts = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name)
+    everything = sum(p.numel() for p in model.parameters())
+    assert in_experts > 0
+    idle = in_experts * (1 - config.num_experts_per_tok / experts)
+    assert n_active_parameters(model) == pytest.approx(everything - 512 * 64 - idle, abs=1)
+
+
+def test_ligers_own_classes_are_counted_by_their_names() -> None:
     import torch
 
     names = ["LigerRMSNormForGemma3", "LigerGEGLUMLPForGemma4", "LigerSwiGLUMLP", "Qwen3RMSNorm"]
     names.append("MixtralExperts")
     live = torch.nn.Sequential(*(type(name, (torch.nn.Identity,), {})() for name in names))
+    live.config = SimpleNamespace(model_type="qwen3")  # type: ignore[assignment]
     present = activation.active_liger_parts(live)["present"]  # type: ignore[arg-type]
     assert (present["rms_norm"], present["swiglu"]) == (2, 3)

@@ -292,9 +292,9 @@ def benchmarking_experiment(
     report_inputs = {
         "results": results,
         "training_args_list": training_args_list,
-        "baseline": experiment_args.baseline,
         "model_cache_dir": model_cache_dir,
     }
-    analysis = analyze_results(**report_inputs)
-    publish_page(**report_inputs)
+    # Not among them: a local run resolves a field of an input in place, so each task needs its own.
+    analysis = analyze_results(baseline=experiment_args.baseline, **report_inputs)
+    publish_page(baseline=experiment_args.baseline, **report_inputs)
     return results, analysis

@@ -121,8 +121,10 @@ def shift_labels_in_the_rows() -> None:
 def train_on_other_rows() -> None:
     prepare = condition.prepare_datasets
 
-    def prepare_others(folder: Path, tokenizer: Any, arguments: TrainingArguments) -> Any:
-        return prepare(folder, tokenizer, replace(arguments, seed=arguments.seed + 1))
+    def prepare_others(
+        folder: Path, tokenizer: Any, arguments: TrainingArguments, *others: Any
+    ) -> Any:
+        return prepare(folder, tokenizer, replace(arguments, seed=arguments.seed + 1), *others)
 
     condition.prepare_datasets = prepare_others
 

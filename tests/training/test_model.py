@@ -85,7 +85,7 @@ def test_each_family_goes_through_the_workflow_and_computes_the_same_in_both_arm
     )
     assert list(table["outcome"]) == [COMPLETED, COMPLETED]
     check_arms(*runs_of(results), family)
-    [page] = build_folder.glob("results/*/report.html")
+    [page] = build_folder.glob("results/*-*/report.html")
     text = page.read_text(encoding="utf-8")
     assert arguments.short_model_name in text and "a trial" in text
 
@@ -106,7 +106,7 @@ def test_the_example_for_another_model_goes_through_the_workflow(build_folder: P
             if run.training_args.per_device_train_batch_size == batch_size
         }
         check_arms(arms[True], arms[False], "llama")
-    assert [*build_folder.glob("results/*/report.html")]
+    assert [*build_folder.glob("results/*-*/report.html")]
 
 
 def test_every_tiny_model_is_a_smoke_model_of_an_architecture_that_liger_knows() -> None:

@@ -154,3 +154,18 @@ def test_the_image_installs_every_pin() -> None:
     assert Path(image_spec.image.requirements).samefile(PROJECT / "constraints.txt")
     digest = hashlib.sha256((PROJECT / "constraints.txt").read_bytes()).hexdigest()
     assert digest.startswith(image_spec.PINS_DIGEST)
+
+
+def test_the_project_takes_the_pythons_that_all_pins_take() -> None:
+    from packaging.specifiers import SpecifierSet
+
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ours = SpecifierSet(project["requires-python"])
+    theirs = SpecifierSet()
+    for name in pins("requirements.txt"):
+        theirs &= SpecifierSet(importlib.metadata.metadata(name).get("Requires-Python", ""))
+    versions = [f"3.{minor}" for minor in range(11, 20)]
+    taken = [version for version in versions if version in ours]
+    assert taken == [version for version in versions if version in theirs]
+    named = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    assert named == taken

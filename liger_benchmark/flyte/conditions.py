@@ -119,7 +119,10 @@ def check_and_announce(
         check_pod_memory(grid, config)
         gpu = GPU_KIND
     preflight.check_model(grid, config)
-    if is_local() and not all(is_kept(each, dataset_folder, model_folder) for each in grid):
+    # From the end, since an interrupted grid lacks its last runs.
+    if is_local() and not all(
+        is_kept(each, dataset_folder, model_folder) for each in reversed(grid)
+    ):
         _dry_pass(grid, Path(dataset_folder.download()), Path(model_folder.download()))
     if estimate.config_at_hand(grid[0].model_name) is None:
         print(estimate.expected(grid, config, gpu), flush=True)

@@ -24,7 +24,7 @@ from liger_benchmark.analysis.tables import (
     read_experiment,
 )
 from liger_benchmark.report import curves, record, results
-from liger_benchmark.report.browser import SCRIPT
+from liger_benchmark.report.browser.script import SCRIPT
 from liger_benchmark.report.inputs import inputs_yaml
 from liger_benchmark.report.markup import escape
 from liger_benchmark.report.stylesheet import PAGE_STYLE, STYLE

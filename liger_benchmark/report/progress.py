@@ -21,7 +21,9 @@ from liger_benchmark.run import COMPLETED, Run
 def replace_unprintable() -> None:
     """Let characters that the terminal's encoding lacks be replaced rather than end the run."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        if not isinstance(stream, io.TextIOWrapper) or stream.encoding.lower().startswith("utf"):
+            continue
+        if stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")
 
 

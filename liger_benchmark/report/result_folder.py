@@ -13,7 +13,7 @@ from typing import Any
 from liger_benchmark import store
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.files import atomic_file
-from liger_benchmark.report.browser import SCRIPT
+from liger_benchmark.report.browser.script import SCRIPT
 from liger_benchmark.report.markup import Cell, Column, escape, paragraph, table
 from liger_benchmark.report.page import PAGE_NAME, render_page, write_page
 from liger_benchmark.report.stylesheet import PAGE_STYLE, STYLE

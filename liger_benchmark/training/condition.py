@@ -161,7 +161,8 @@ def train(
         out_of_memory = describe_out_of_memory(error)
         if out_of_memory is None:
             raise
-        refuse_if_others_hold_it(memory_of_others(record["environment"]["gpu"]), error)
+        if on_gpu:
+            refuse_if_others_hold_it(memory_of_others(record["environment"]["gpu"]), error)
         record["out_of_memory"] = {**position(phases, callback), **out_of_memory}
     if isinstance(device, CudaDevice):
         _record_gpu_at_end(device, record)

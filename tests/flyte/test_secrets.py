@@ -226,7 +226,7 @@ def test_a_pod_without_the_wandb_key_says_so_before_it_trains(
 LEAKY_RUN = """
 import dataclasses, sys, traceback
 from pathlib import Path
-sys.path[:0] = [{project!r}, {tests!r}]
+sys.path[:0] = [{project!r}, {tests!r}, {tests!r} + "/flyte"]
 import huggingface_hub.constants  # before conftest, which takes every test offline
 assert not huggingface_hub.constants.HF_HUB_OFFLINE
 from flytekit.types.directory import FlyteDirectory
@@ -268,7 +268,7 @@ def test_no_secrets_value_is_in_anything_that_a_run_writes_or_prints(
             "model/a/fetched": fake_hub.Repository(files),
             "model/a/gated": fake_hub.Repository(files, gated=True),
         }
-        script = LEAKY_RUN.format(project=str(PROJECT), tests=str(Path(__file__).parent))
+        script = LEAKY_RUN.format(project=str(PROJECT), tests=str(Path(__file__).parents[1]))
         (tmp_path / "work").mkdir()
         done = subprocess.run(
             [sys.executable, "-c", script],

@@ -369,3 +369,29 @@ def test_another_user_without_a_name_or_a_home_runs_a_checkout_that_is_read_only
     ended = run(LIGER_BENCHMARK_BUILD=str(shared / "build"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert page_of(ended.stdout).is_relative_to(shared / "build")
+
+
+@pytest.mark.parametrize(
+    "terminal",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ],
+    ids=["ascii", "latin-1", "C"],
+)
+def test_what_a_terminal_cannot_show_is_replaced(tmp_path: Path, terminal: dict[str, str]) -> None:
+    code = (
+        "from liger_benchmark.report.progress import replace_unprintable\n"
+        "replace_unprintable()\n"
+        r"print('1 arm \u00d7 2 \u2026', flush=True)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env=environment_of(tmp_path, **terminal),
+        capture_output=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    times = b"\xd7" if terminal.get("PYTHONIOENCODING") == "latin-1" else b"?"
+    assert ended.stdout == b"1 arm " + times + b" 2 ?\n"

@@ -358,6 +358,9 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
     """A field that nothing reads would be a setting without effect."""
     handled_elsewhere = {
         "dataset_format",
+        "dataset_config",
+        "dataset_split",
+        "columns",
         "liger_kernels",
         "attn_implementation",
         "arm_name",

@@ -37,6 +37,7 @@ def sleep_instead_of_training(
 
 
 conditions.run_condition = sleep_instead_of_training
+conditions.dry_pass.check_grid = lambda *_: []
 local_run.BUILD = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _WIDE, _NARROW = 9.4, 4.4  # inches
 _LONGEST_NAME = {_WIDE: 34, _NARROW: 20}  # letters on a line
-_ROW, _LINE = 0.28, 0.17  # inches: a row, and each further line of its name
+_ROW, _LINE = 0.28, 0.17  # inches: a row, and each further line of the longest name
 _ROOM = 0.34  # right of all values, as a part of their span: for a number beside the last
 
 
@@ -93,8 +93,8 @@ def _draw(
     width: float,
 ) -> str:
     names = [wrapped(row.name, _LONGEST_NAME[width]) for row in rows]
-    more_lines = sum(text.count("\n") for text in names)
-    half = 0.72 + _ROW * len(rows) + _LINE * more_lines
+    more_lines = max(text.count("\n") for text in names)
+    half = 0.72 + (_ROW + _LINE * more_lines) * len(rows)
     side_by_side = width == _WIDE
     with new_figure(half if side_by_side else 2 * half, width) as (figure, svg):
         shape = (1, 2) if side_by_side else (2, 1)
@@ -158,6 +158,8 @@ def _draw_row(axes: Axes, row: AnswerRow, arms: Sequence[str], which: int, at: i
         markerfacecolor=colour if row.emphasised else PAPER, markeredgecolor=colour,
         markeredgewidth=2, clip_on=False,
     )  # fmt: skip
+    if gain.value < 0:  # the line at zero would run through it
+        beside["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
     axes.annotate(
         f"{signed(gain.value)}%", (end, at), xytext=(8, 0), textcoords="offset points", **beside
     )  # fmt: skip

@@ -15,7 +15,9 @@ def markdown_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) ->
 
 
 def _text(cell: Cell) -> str:
-    detail = ", ".join(cell.detail.split("\n")).replace(" to, ", " to ")
+    detail = ", ".join(cell.detail.split("\n"))
+    for word in ("to", "in"):  # a range, or a number of repeats, that stands on two lines
+        detail = detail.replace(f" {word}, ", f" {word} ")
     return f"{cell.text} ({detail})" if detail else cell.text
 
 

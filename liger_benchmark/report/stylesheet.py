@@ -135,7 +135,7 @@ _TABLES = """
 .lb tbody th { font-weight: 600; }
 .lb td.num { text-align: right; white-space: nowrap; }
 .lb th.num { text-align: right; }
-.lb .num + :not(.num) { padding-left: 10px; }
+.lb .num + :not(.num) { padding-left: 8px; }
 .lb .num:last-child, .lb th:last-child { padding-right: 0; }
 .lb small { display: block; color: var(--muted); font-size: 12px; font-weight: 400; }
 .lb .num small { white-space: pre; }
@@ -170,9 +170,11 @@ _TABLES = """
 
 _WINDOWS = """
 @media (max-width: 900px) {
-  .lb.deck .dense { font-size: 12px; }
-  .lb.deck .dense small { font-size: 11px; }
-  .lb.deck .dense th, .lb.deck .dense td { padding-right: 5px; }
+  .lb .dense { font-size: 12px; }
+  .lb .dense small { font-size: 11px; }
+  .lb .dense th, .lb .dense td { padding-right: 5px; }
+  .lb.deck .dense { font-size: 11.5px; }
+  .lb.deck .dense th, .lb.deck .dense td { padding-right: 3px; }
 }
 @media screen and (max-width: 600px) {
   .lb { padding: 12px 14px 32px; }

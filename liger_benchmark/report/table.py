@@ -191,7 +191,7 @@ def _gain_cell(row: _Row, name: str, more: str = "") -> Cell:
     value, low, high = (row.pair[f"{name}_{part}"] for part in ("percent", "low", "high"))
     n_pairs = int(row.pair["n_pairs"])
     if all_the_same(low, high):
-        detail = f"same in {n_pairs} repeats" if n_pairs > 1 else ""
+        detail = f"same in\n{n_pairs} repeats" if n_pairs > 1 else ""
     else:
         detail = f"{percent_range(low, high, 1)}" if known(low) else "one repeat"
     # A range with signs is long: it takes two lines, so that the table fits a narrow window.

@@ -75,7 +75,7 @@ window.addEventListener("load", function () {
       return h.textContent.replace(/\u00ad/g, "").startsWith(name); });
   };
   var read = function (i) {
-    return Array.from(table.tBodies[0].rows).map(function (r) { return r.cells[i].textContent; });
+    return Array.from(table.tBodies[0].rows).map(function (r) { return r.cells[i].firstChild.textContent; });
   };
   var click = function (i) { table.tHead.rows[0].cells[i].querySelector("button").click(); };
   var sorted = {};

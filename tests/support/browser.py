@@ -29,8 +29,10 @@ FLAGS = (
 SANDBOX = "allow-same-origin allow-scripts allow-downloads"
 _SHOW_ERROR = """
 addEventListener("unhandledrejection", function (event) {
-  document.body.innerHTML = '<pre id="found"></pre>';
-  document.body.firstChild.textContent = JSON.stringify({error: String(event.reason.stack)});
+  var found = document.createElement("pre");
+  found.id = "found";
+  found.textContent = JSON.stringify({error: String(event.reason.stack)});
+  document.body.replaceChildren(found);
 });
 """
 # A page in a file cannot look into its frame: the frame sends what was found.
@@ -85,7 +87,7 @@ def look_at(
     path.write_text(page, encoding="utf-8")
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
     shown = run_chromium(
-        folder, path, max(width, 600), height, *scheme, "--virtual-time-budget=20000", "--dump-dom"
+        folder, path, max(width, 600), height, *scheme, "--virtual-time-budget=60000", "--dump-dom"
     )
     found = re.search(r'<pre id="found">(.*?)</pre>', shown, re.DOTALL)
     assert found, f"nothing was found on the page, {len(shown)} characters long"

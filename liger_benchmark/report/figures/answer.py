@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from liger_benchmark.report.figures.drawing import (
@@ -93,50 +94,63 @@ def _draw(
     width: float,
 ) -> str:
     names = [wrapped(row.name, _LONGEST_NAME[width]) for row in rows]
-    more_lines = sum(text.count("\n") for text in names)
-    half = 0.72 + _ROW * len(rows) + _LINE * more_lines
+    bands = _bands([_ROW + _LINE * text.count("\n") for text in names])
+    half = 0.72 + bands[-1][1]
     side_by_side = width == _WIDE
     with new_figure(half if side_by_side else 2 * half, width) as (figure, svg):
         shape = (1, 2) if side_by_side else (2, 1)
         halves = list(figure.subplots(*shape, squeeze=False).flat)
         for i, axes in enumerate(halves):
-            _draw_half(axes, rows, arms, i, published[i] if published else None)
+            _draw_half(axes, rows, bands, arms, i, published[i] if published else None)
             axes.set_title(titles[i], loc="left", fontsize=FONT_SIZE)
             labels = names if i == 0 or not side_by_side else [""] * len(rows)
-            axes.set_yticks(range(len(rows)), labels, linespacing=1.1)
+            axes.set_yticks([sum(band) / 2 for band in bands], labels, linespacing=1.1)
             for label, row in zip(axes.get_yticklabels(), rows, strict=True):
                 label.set_fontweight("bold" if row.emphasised else "normal")
         return svg(name)
 
 
+def _bands(heights: Sequence[float]) -> list[tuple[float, float]]:
+    """The upper and lower end of each row, in inches below the plot's upper edge."""
+    ends = [0.0, *accumulate(heights)]
+    return list(pairwise(ends))
+
+
 def _draw_half(
     axes: Axes,
     rows: Sequence[AnswerRow],
+    bands: Sequence[tuple[float, float]],
     arms: Sequence[str],
     which: int,
     published: tuple[float, float] | None,
 ) -> None:
     left, right = _limits([row.gains[which] for row in rows], published)
     axes.set_xlim(left, right)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_ylim(bands[-1][1], 0)
     if published is not None:
         axes.axvspan(*published, color=FAINT, linewidth=0)
     axes.axvline(0, color=TEXT, linewidth=1.2)
-    for at, row in enumerate(rows):
-        _draw_row(axes, row, arms, which, at)
+    for row, band in zip(rows, bands, strict=True):
+        _draw_row(axes, row, arms, which, band)
     plain(axes, "x")
     axes.locator_params(axis="x", nbins=6)
     axes.xaxis.set_major_formatter(lambda value, _: "0" if not value else f"{signed(value, 0)}%")
 
 
-def _draw_row(axes: Axes, row: AnswerRow, arms: Sequence[str], which: int, at: int) -> None:
+def _draw_row(
+    axes: Axes, row: AnswerRow, arms: Sequence[str], which: int, band: tuple[float, float]
+) -> None:
     from matplotlib.patches import Rectangle
 
     gain = row.gains[which]
     left, right = axes.get_xlim()
-    band = Rectangle((left, at - 0.5), right - left, 1, facecolor="none", edgecolor="none")
-    set_tip([band], _tip(row, which))
-    axes.add_patch(band)
+    top, bottom = band
+    at = (top + bottom) / 2
+    under_pointer = Rectangle(
+        (left, top), right - left, bottom - top, facecolor="none", edgecolor="none"
+    )
+    set_tip([under_pointer], _tip(row, which))
+    axes.add_patch(under_pointer)
     weight = "bold" if row.emphasised else "normal"
     beside: dict[str, Any] = {"va": "center", "ha": "left", "color": TEXT, "fontweight": weight}
     if not known(gain.value):
@@ -158,6 +172,8 @@ def _draw_row(axes: Axes, row: AnswerRow, arms: Sequence[str], which: int, at: i
         markerfacecolor=colour if row.emphasised else PAPER, markeredgecolor=colour,
         markeredgewidth=2, clip_on=False,
     )  # fmt: skip
+    if gain.value < 0:  # the line at zero would run through it
+        beside["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
     axes.annotate(
         f"{signed(gain.value)}%", (end, at), xytext=(8, 0), textcoords="offset points", **beside
     )  # fmt: skip

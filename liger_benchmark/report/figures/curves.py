@@ -50,6 +50,7 @@ PHASE_STYLES = {
     "save": (YELLOW, "////"),
     "teardown": (VERMILLION, ""),
 }
+_LEGEND_COLUMNS = 4  # of phases
 # A panel's height in inches, and that of an only row, which has its axis' label to itself.
 _PANEL = 1.95
 _ONLY_PANEL = 2.4
@@ -71,7 +72,8 @@ def phase_bars(phases: pd.DataFrame) -> str:
     labels = [wrapped(str(label), 32) for label in phases.index]
     lines = max((label.count("\n") for label in labels), default=0) + 1
     row = 0.06 + 0.18 * lines
-    with new_figure(1.3 + row * len(phases)) as (figure, svg):
+    rows_of_legend = math.ceil(sum(name in phases for name in names) / _LEGEND_COLUMNS)
+    with new_figure(0.84 + 0.23 * rows_of_legend + row * len(phases)) as (figure, svg):
         axes = figure.subplots()
         left = pd.Series(0.0, index=phases.index)
         for name in (name for name in names if name in phases):
@@ -90,7 +92,7 @@ def phase_bars(phases: pd.DataFrame) -> str:
         axes.invert_yaxis()
         axes.set_xlabel("seconds")
         plain(axes, "x")
-        figure.legend(loc="outside upper left", ncols=5, frameon=False)
+        figure.legend(loc="outside upper left", ncols=_LEGEND_COLUMNS, frameon=False)
         return svg("phases")
 
 

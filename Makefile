@@ -1,13 +1,15 @@
-# `make smoke` and `make test` work on a machine with Python 3.11 or later and make; what they need
+# `make smoke` and `make test` work on a machine with Python 3.11 or 3.12 and make; what they need
 # they install into .venv, once.
 PYTHON ?= python3
 INPUTS ?=
 CONFIRM ?=
+FRESH ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := uv==0.13.9
-RUN := $(BIN)/pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file
+RUN := $(BIN)/pyflyte run $(if $(filter-out 0 no,$(FRESH)),--overwrite-cache) liger_kernel_finetuning.py \
+	benchmarking_experiment --inputs-file
 CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache
 RESULTS := build/results build/runs build/failed
 
@@ -15,7 +17,7 @@ RESULTS := build/results build/runs build/failed
 .DEFAULT_GOAL := smoke
 
 # A misspelt setting would otherwise be passed over in silence.
-SETTINGS := INPUTS PYTHON CONFIRM
+SETTINGS := INPUTS PYTHON CONFIRM FRESH
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(SETTINGS),$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -67,6 +69,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-16s%s\n", $$1, $$2 }'
 	@echo 'Settings'
 	@echo '  INPUTS        the inputs file of `make run`'
+	@echo '  FRESH         1: `make run` and `make smoke` run again what an earlier run has finished'
 	@echo '  PYTHON        the Python that .venv is made with (python3)'
 	@echo '  CONFIRM       yes: `make clean-results` does not ask'
 
@@ -85,8 +88,8 @@ clean-results: ## remove results and finished runs under build/, after asking
 	if [ "$$answer" = yes ]; then rm -rf $(RESULTS); else echo 'nothing was removed'; fi
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than Python 3.11; name another one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo "$(PYTHON) is not Python 3.11 or 3.12; name another one: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: requirements.txt constraints.txt | $(VENV)/bin/python

@@ -11,7 +11,6 @@ that is in a Flyte Deck. The tasks stand in the order in which they run; what ha
 is in `liger_benchmark/`, which knows nothing of Flyte but for its folder `flyte/`.
 """
 
-import atexit
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -23,19 +22,19 @@ from flytekit import Deck, dynamic, map_task, task, workflow
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 
+# In a bigger repository this folder may not be on the search path.
+sys.path.append(str(Path(__file__).resolve().parent))
+
 from image_spec import (
-    ANALYSIS_LIMITS,
-    DOWNLOAD_LIMITS,
+    ANALYSIS_POD,
+    DOWNLOAD_POD,
     GPU,
-    GPU_LIMITS,
+    PLANNING_POD,
     REGISTRATION,
-    WANDB_ENTITY,
-    WANDB_PROJECT,
+    TRAINING_POD,
     image,
 )
-from liger_benchmark import files, store
-from liger_benchmark.analysis.result_folders import read_experiment
-from liger_benchmark.analysis.tables import analyse
+from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.experiment.grid import expand_grid
@@ -43,20 +42,23 @@ from liger_benchmark.flyte import command_line
 from liger_benchmark.flyte.cache_versions import DOWNLOAD_VERSION, TRAINING_VERSION
 from liger_benchmark.flyte.conditions import (
     check_and_announce,
-    collect_results,
     replace_missing_runs,
     run_or_reuse,
 )
 from liger_benchmark.flyte.credentials import HF_SECRET, WANDB_SECRET, requested, with_hub_token
-from liger_benchmark.flyte.local_run import grid_run, is_local, storage
+from liger_benchmark.flyte.endings import ends_plainly
+from liger_benchmark.flyte.execution import is_local, storage
+from liger_benchmark.flyte.local_run import grid_run
+from liger_benchmark.flyte.reporting import analyse_and_publish, published_page
+from liger_benchmark.flyte.settings import WANDB_ENTITY, WANDB_PROJECT
 from liger_benchmark.flyte.wandb_task import track_with_wandb
 from liger_benchmark.report import terminal
-from liger_benchmark.report.page import render_decks, write_page
+from liger_benchmark.report.page import render_decks
 from liger_benchmark.run import HISTORY_FILE, RECORD_FILE
 from liger_benchmark.sources import fetch
 
-# flytekit imports this module before it reads the inputs file: the moment to check the file whole.
-command_line.prepare(sys.argv)
+# flytekit imports this module before it reads the inputs: the moment to have them checked whole.
+command_line.prepare()
 
 
 # ## Downloads
@@ -68,22 +70,27 @@ command_line.prepare(sys.argv)
 
 @task(
     container_image=image,
-    limits=DOWNLOAD_LIMITS,
+    requests=DOWNLOAD_POD,
+    limits=DOWNLOAD_POD,
     cache=True,
     cache_version=DOWNLOAD_VERSION,
     environment=REGISTRATION,
     secret_requests=requested(HF_SECRET),
 )
-def download_dataset(dataset_name: str) -> FlyteDirectory:
-    """Fetch the dataset's training split: from the Hub, a folder, or `builtin:instructions`."""
+def download_dataset(
+    dataset_name: str, dataset_config: Optional[str] = None, dataset_split: str = "train"
+) -> FlyteDirectory:
+    """Fetch a split of the dataset: from the Hub, a folder or file, or `builtin:instructions`."""
     with_hub_token()
-    folder = storage() / "sources" / "dataset" / fetch.folder_name(dataset_name)
-    return FlyteDirectory(str(fetch.fetch_dataset(dataset_name, folder)))
+    part = (dataset_config, dataset_split)
+    folder = storage() / "sources" / "dataset" / fetch.folder_name(dataset_name, *part)
+    return FlyteDirectory(str(fetch.fetch_dataset(dataset_name, folder, *part)))
 
 
 @task(
     container_image=image,
-    limits=DOWNLOAD_LIMITS,
+    requests=DOWNLOAD_POD,
+    limits=DOWNLOAD_POD,
     cache=True,
     cache_version=DOWNLOAD_VERSION,
     environment=REGISTRATION,
@@ -123,7 +130,8 @@ class TrainingResult:
 
 @task(
     container_image=image,
-    limits=GPU_LIMITS,
+    requests=TRAINING_POD,
+    limits=TRAINING_POD,
     accelerator=GPU,
     cache=True,
     cache_version=TRAINING_VERSION,
@@ -149,7 +157,12 @@ def train_model(
     )
 
 
-@task(container_image=image, environment=REGISTRATION)
+@task(
+    container_image=image,
+    requests=PLANNING_POD,
+    limits=PLANNING_POD,
+    environment=REGISTRATION,
+)
 def prepare_experiment_args(
     experiment_args: ExperimentArguments,
     training_args: TrainingArguments,
@@ -163,8 +176,13 @@ def prepare_experiment_args(
 #
 # The training task is mapped over the grid, inside a dynamic workflow so that the whole grid is
 # cached as well. Four conditions run at once (`concurrency`; the blog's `max_concurrency` is
-# swallowed by today's flytekit), and the map succeeds if a tenth of them do: a crash costs the
-# condition that it happens to, which leaves None in the list, and no other.
+# swallowed by today's flytekit), and the map succeeds if a tenth of them do, rounded up: a crash
+# costs the condition that it happens to, which leaves None in the list, and no other. Its reason is
+# kept for the report.
+#
+# The ratio is a little below 0.1. Flyte holds it in 32 bits, where 0.1 is more than a tenth: of ten
+# conditions two would have to succeed. Concurrency and ratio are part of the map task's name, and
+# so of the conditions' cache keys: to change either is to run them all again.
 #
 # The list is cached with its Nones. A higher `attempt` is another key for the list and none for
 # the conditions, so that just those that failed run again.
@@ -172,6 +190,8 @@ def prepare_experiment_args(
 
 @dynamic(
     container_image=image,
+    requests=PLANNING_POD,
+    limits=PLANNING_POD,
     cache=True,
     cache_version=TRAINING_VERSION,
     environment=REGISTRATION,
@@ -190,7 +210,7 @@ def run_cached_training_benchmark(
             dataset_cache_dir=dataset_cache_dir,
             model_cache_dir=model_cache_dir,
         )
-        results = map_task(partial_train_model, concurrency=4, min_success_ratio=0.1)(
+        results = map_task(partial_train_model, concurrency=4, min_success_ratio=0.09999)(
             training_args=training_args_list
         )
         replace_missing_runs()
@@ -201,12 +221,13 @@ def run_cached_training_benchmark(
 #
 # The analysis compares repeat i of an arm with repeat i of the baseline and judges the blog's
 # claims by a rule that is written down. The same content is shown as Decks and as a page that
-# stands alone.
+# stands alone, the output of a task of its own: the workflow's outputs stay the blog's two.
 
 
 @task(
     container_image=image,
-    limits=ANALYSIS_LIMITS,
+    requests=ANALYSIS_POD,
+    limits=ANALYSIS_POD,
     environment=REGISTRATION,
     enable_deck=True,
     deck_fields=(),
@@ -215,21 +236,36 @@ def analyze_results(
     results: list[Optional[TrainingResult]],
     training_args_list: list[TrainingArguments],
     baseline: Optional[str] = None,
+    model_cache_dir: Optional[FlyteDirectory] = None,
 ) -> pd.DataFrame:
     """Compare the arms, show it as Decks, and write the same as a page. One row a condition."""
-    folder = store.experiment_folder(storage(), training_args_list)
-    with files.lock(folder):
-        collect_results(results, training_args_list, folder)
-        analysis = analyse(read_experiment([folder]), baseline)
-        page = write_page(analysis, folder)
+    analysis, page = analyse_and_publish(results, training_args_list, baseline, model_cache_dir)
     for name, html in render_decks(analysis).items():
         Deck(name, html)
     if is_local():
-        # Last of all, below what flytekit itself prints at the end of a run.
-        atexit.register(terminal.print_summary, analysis, page)
+        command_line.show_at_the_end(terminal.print_summary, analysis, page)
     return analysis.runs_table
 
 
+@task(
+    container_image=image,
+    requests=ANALYSIS_POD,
+    limits=ANALYSIS_POD,
+    environment=REGISTRATION,
+)
+def publish_page(
+    results: list[Optional[TrainingResult]],
+    training_args_list: list[TrainingArguments],
+    baseline: Optional[str] = None,
+    model_cache_dir: Optional[FlyteDirectory] = None,
+) -> FlyteFile:
+    """The report as one page: a file that stands alone."""
+    page = published_page(results, training_args_list, baseline, model_cache_dir)
+    return FlyteFile(str(page))
+
+
+@ends_plainly
+@command_line.announced
 @workflow
 def benchmarking_experiment(
     experiment_args: ExperimentArguments = ExperimentArguments(),
@@ -238,7 +274,11 @@ def benchmarking_experiment(
     attempt: int = 1,
 ) -> tuple[list[Optional[TrainingResult]], pd.DataFrame]:
     """Run every condition `n_runs` times and compare Liger with plain transformers."""
-    dataset_cache_dir = download_dataset(dataset_name=training_args.dataset_name)
+    dataset_cache_dir = download_dataset(
+        dataset_name=training_args.dataset_name,
+        dataset_config=training_args.dataset_config,
+        dataset_split=training_args.dataset_split,
+    )
     model_cache_dir = download_model(model_name=training_args.model_name)
     training_args_list = prepare_experiment_args(
         experiment_args=experiment_args, training_args=training_args, n_runs=n_runs
@@ -249,7 +289,12 @@ def benchmarking_experiment(
         model_cache_dir=model_cache_dir,
         attempt=attempt,
     )
-    analysis = analyze_results(
-        results=results, training_args_list=training_args_list, baseline=experiment_args.baseline
-    )
+    report_inputs = {
+        "results": results,
+        "training_args_list": training_args_list,
+        "model_cache_dir": model_cache_dir,
+    }
+    # Not among them: a local run resolves a field of an input in place, so each task needs its own.
+    analysis = analyze_results(baseline=experiment_args.baseline, **report_inputs)
+    publish_page(baseline=experiment_args.baseline, **report_inputs)
     return results, analysis

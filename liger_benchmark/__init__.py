@@ -2,8 +2,10 @@
 
 From the command to the page, and nothing imports what stands above it:
 
-    __main__.py       the command line: liger-benchmark report, liger-benchmark profile
+    __main__.py       the command line: liger-benchmark quick, report, compare, profile
+    flyte2/           what only a run on Flyte 2 needs: its task environments
     flyte/            what only a run on Flyte needs: command line, W&B, secrets
+    quick.py          an inputs file from a few flags, and its run
     profiling.py      where the steps of one condition spend the GPU's time
     report/           the page, the Decks and the terminal's summary, made from an analysis
     analysis/         from runs to tables, intervals, claims, headline and caveats
@@ -17,6 +19,7 @@ From the command to the page, and nothing imports what stands above it:
     columns.py        the names of a history's columns that others read
     code_version.py   the hash of the code that a run's cache key holds
     files.py          files and folders that are written whole or not at all
+    folders.py        where results lie on this machine, and the caches of libraries
     wording.py        how numbers and lists are written
     validation.py     fields that check their values
 """

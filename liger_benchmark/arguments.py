@@ -56,6 +56,13 @@ LOSSES = ("nll", "chunked_nll")
 # Those that need no package beyond requirements.txt.
 ATTENTION = ("sdpa", "eager", "flex_attention")
 DATASET_FORMATS = ("text", "prompt_completion", "messages")
+# The format is found by the rows' columns.
+AUTO = "auto"
+# The columns that a format reads, see `training.row_formats`.
+ROW_COLUMNS = (
+    *("text", "prompt", "completion", "messages", "conversations"),
+    *("instruction", "input", "output", "system", "tools"),
+)
 # Liger's own names. The first four are what Liger turns on by itself.
 LOSS_KERNELS = ("fused_linear_cross_entropy", "cross_entropy")
 LIGER_KERNELS = ("rope", "rms_norm", "swiglu", *LOSS_KERNELS)
@@ -78,6 +85,23 @@ def _source(builtin_names: Iterable[str]) -> Check:
     return check
 
 
+def _not_blank(value: str) -> str | None:
+    blank = not value.strip() or value != value.strip() or not value.isprintable()
+    return "must be a name, without blanks around it" if blank else None
+
+
+def _known_columns(mapping: dict[str, str]) -> str | None:
+    for needed, given in mapping.items():
+        if needed not in ROW_COLUMNS:
+            hint = f"; write {given}: {needed}" if given in ROW_COLUMNS else ""
+            return f"maps to {needed}, which no format needs{hint}; one of {', '.join(ROW_COLUMNS)}"
+        if not given.strip():
+            return f"maps no column to {needed}"
+    if len(set(mapping.values())) < len(mapping):
+        return "uses a column of the dataset twice"
+    return None
+
+
 def _only_one(value: int) -> str | None:
     return None if value == 1 else "must be 1: every step is measured, so every step is logged"
 
@@ -94,7 +118,13 @@ class TrainingArguments:
 
     model_name: str = setting("microsoft/Phi-3-mini-4k-instruct", _source(MODELS))
     dataset_name: str = setting("tatsu-lab/alpaca", _source(DATASETS))
-    dataset_format: str = setting("text", one_of(DATASET_FORMATS))
+    dataset_config: str | None = setting(None, _not_blank)
+    dataset_split: str = setting("train", _not_blank)
+    dataset_format: str = setting("text", one_of((*DATASET_FORMATS, AUTO)))
+    # Which column of the dataset stands for which that the format needs: {prompt: question}.
+    columns: dict[str, str] = dataclasses.field(
+        default_factory=dict, metadata={"check": _known_columns}
+    )
     use_liger: bool = setting(False)
     liger_kernels: list[str] = setting(DEFAULT_LIGER_KERNELS, one_of(LIGER_KERNELS))
     torch_compile: bool = setting(False)

@@ -23,6 +23,7 @@ import pandas as pd
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.inputs_file import read_inputs_file
+from liger_benchmark.folders import use_writable_caches
 from liger_benchmark.sources.fetch import fetch_dataset, fetch_model
 from liger_benchmark.training import environment
 from liger_benchmark.training.condition import train
@@ -209,6 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=5, metavar="N", help="steps to profile")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the profile as JSON")
     options = parser.parse_args(arguments)
+    use_writable_caches()
     try:
         chosen = choose(read_inputs_file(options.inputs).grid, options.arm, options.batch_size)
         if environment.visible_gpu() is None:
@@ -225,7 +227,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             profile, _ = run_isolated(
                 profile_run,
                 chosen,
-                fetch_dataset(chosen.dataset_name, Path(folder) / "dataset"),
+                fetch_dataset(
+                    chosen.dataset_name,
+                    Path(folder) / "dataset",
+                    chosen.dataset_config,
+                    chosen.dataset_split,
+                ),
                 fetch_model(chosen.model_name, Path(folder) / "model"),
                 Path(folder) / "output",
                 options.steps,

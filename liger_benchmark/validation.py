@@ -139,6 +139,8 @@ def check_field(cls: type, where: str, name: str, value: Any) -> None:
     check = next(f for f in dataclasses.fields(cls) if f.name == name).metadata.get("check")
     if typing.get_origin(hint) is list:
         problem = _list_problem(value, _element_types(hint), check)
+    elif typing.get_origin(hint) is dict:
+        problem = _mapping_problem(value, check)
     else:
         problem = _value_problem(value, _alternatives(hint), check)
     if problem:
@@ -161,6 +163,17 @@ def _list_problem(value: Any, types: tuple[type, ...], check: Check | None) -> s
         return f"{show(value)} is not a list; write [{show(value)}]"
     problems = (_value_problem(element, types, check) for element in value)
     return next(filter(None, problems), None) or _repetition_problem(value)
+
+
+def _mapping_problem(value: Any, check: Check | None) -> str | None:
+    """What is wrong with a mapping of texts to texts; None if nothing is."""
+    if not isinstance(value, dict):
+        return f"{show(value)} is not a mapping; write {{name: value}}"
+    for key, item in value.items():
+        if not isinstance(key, str) or not isinstance(item, str):
+            return f"{show({str(key): item})} is not a text with a text for a name"
+    problem = check(value) if check else None
+    return f"{show(value)} {problem}" if problem else None
 
 
 def _repetition_problem(values: list[Any]) -> str | None:

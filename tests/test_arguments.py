@@ -262,10 +262,11 @@ def test_the_grid_is_every_combination_once_with_repeats_outermost_and_arms_inne
         (1, 4, False),
         (1, 8, True),
         (1, 8, False),
-        (2, 4, True),
+        # The arms take turns at going first.
         (2, 4, False),
-        (2, 8, True),
+        (2, 4, True),
         (2, 8, False),
+        (2, 8, True),
     ]
     assert {a.seed for a in grid} == {7}
 
@@ -309,10 +310,12 @@ def test_a_condition_has_a_readable_name_and_a_slug() -> None:
         ("日本/語", "model"),
     ],
 )
-def test_a_models_slug_is_its_short_name_as_a_part_of_a_folder_name(name: str, slug: str) -> None:
+def test_a_models_slug_is_its_short_name_as_a_part_of_a_folder_name(
+    name: str, slug: str, tmp_path: Path
+) -> None:
     arguments = TrainingArguments(model_name=name)
     assert arguments.model_slug == slug
-    assert experiment_folder(Path("root"), [arguments]).name.startswith(f"{slug}-")
+    assert f"-{slug}-" in experiment_folder(tmp_path, [arguments]).name
 
 
 def test_an_input_error_knows_its_section_and_its_problem() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from liger_benchmark.run import (
     read_run,
     write_run,
 )
+from liger_benchmark.training import environment
 
 
 def some_run(outcome: str = COMPLETED) -> Run:
@@ -132,14 +134,44 @@ def test_the_key_changes_with_everything_that_could_change_the_result(
     assert is_new()
     (dataset / "more.json").write_text("{}")
     assert is_new()
-    monkeypatch.setattr(store, "visible_gpu", lambda: "Some GPU")
-    assert is_new()
-    monkeypatch.setattr(store, "package_versions", lambda: {"torch": "9.9"})
-    assert is_new()
+    for variable in ("PYTORCH_CUDA_ALLOC_CONF", "TORCHDYNAMO_DISABLE", "OMP_NUM_THREADS"):
+        for value in ("1", "2"):
+            monkeypatch.setenv(variable, value)
+            assert is_new(), (variable, value)
+    gpu: dict[str, object] = {}
+    for part, values in (
+        ("name", ("Some GPU", "Another")),
+        ("uuid", ("GPU-1", "GPU-2")),
+        ("memory_GiB", (40.0, 80.0)),
+        ("driver", ("580.1", "590.2")),
+        ("power_limit_W", (None, 300.0, 700.0)),
+    ):
+        for value in values:
+            gpu[part] = value
+            monkeypatch.setattr(store, "gpu", lambda: dict(gpu))
+            assert is_new(), (part, value)
+    versions = environment.package_versions()
+    for package in ("torch", "nvidia-cudnn-cu13", "nvidia-cublas"):
+        versions[package] = "99.9"
+        monkeypatch.setattr(store, "package_versions", lambda: dict(versions))
+        assert is_new(), package
     monkeypatch.setattr(store, "code_digest", lambda: "other")
     assert is_new()
     for changed in (replace(TINY, seed=1), replace(TINY, run=2), replace(TINY, use_liger=True)):
         assert store.run_folder(tmp_path, changed, dataset, model) not in seen
+
+
+@pytest.mark.parametrize("name", ["cuda_visible_devices", "hf_home", "cudnn_version"])
+def test_a_variable_that_changes_no_result_is_no_part_of_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    before = store.run_folder(tmp_path, TINY, tmp_path, tmp_path)
+    monkeypatch.setenv(name.upper(), "")
+    assert store.run_folder(tmp_path, TINY, tmp_path, tmp_path) == before
+
+
+def test_the_versions_of_cublas_and_cudnn_are_in_the_environments_record() -> None:
+    assert {"nvidia-cublas", "nvidia-cudnn-cu13"} <= set(environment.PACKAGES)
 
 
 def test_the_tracker_is_no_part_of_the_key(tmp_path: Path) -> None:
@@ -153,3 +185,44 @@ def test_the_record_is_plain_json(tmp_path: Path) -> None:
     record = json.loads((write_run(tmp_path, some_run()) / RECORD_FILE).read_text())
     assert record["training_args"]["per_device_train_batch_size"] == 2
     assert record["n_history_rows"] == 2
+
+
+def test_a_grid_has_a_folder_with_date_model_and_gpu_and_finds_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "visible_gpu", lambda: "NVIDIA H100 80GB HBM3")
+    grid, other = [TINY, replace(TINY, run=2)], [replace(TINY, seed=7)]
+    folder = store.experiment_folder(tmp_path, grid)
+    assert folder.parent == tmp_path / "results" and folder.is_dir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-phi3-tiny-h100-80gb-hbm3", folder.name)
+    # Another grid of the same day, model and GPU.
+    assert store.experiment_folder(tmp_path, other).name == f"{folder.name}-2"
+    # The same grid on another day.
+    folder = folder.rename(folder.with_name("2025-01-01-phi3-tiny-h100"))
+    assert store.experiment_folder(tmp_path, grid) == folder
+    # A trial on the CPU of the same machine does not overwrite it.
+    monkeypatch.setattr(store, "visible_gpu", lambda: None)
+    assert store.experiment_folder(tmp_path, grid).name.endswith("-phi3-tiny-cpu")
+
+
+def test_a_damaged_experiment_file_belongs_to_no_grid(tmp_path: Path) -> None:
+    folder = store.experiment_folder(tmp_path, [TINY])
+    (folder / store.EXPERIMENT_FILE).write_text("{")
+    assert store.experiment_folder(tmp_path, [TINY]) != folder
+
+
+def test_latest_points_to_the_newest_folder_or_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        store.point_latest(tmp_path / name)
+        assert (tmp_path / "latest").resolve() == tmp_path / name
+    (tmp_path / "latest").unlink()
+
+    def no_links(*args: object, **kwargs: object) -> None:
+        raise OSError("not supported")
+
+    monkeypatch.setattr(Path, "symlink_to", no_links)
+    store.point_latest(tmp_path / "b")
+    assert (tmp_path / "latest").read_text() == "b\n"

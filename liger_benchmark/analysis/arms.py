@@ -36,6 +36,13 @@ DECIDES_ROWS = (
 DECIDES_WEIGHTS = ("seed", "bf16")
 
 
+# What only begins with the first update: arms that differ in these besides have the same gradients
+# at the first step, and other losses from the second on.
+SAME_GRADIENTS = SAME_MATHS | {
+    *("optim", "learning_rate", "weight_decay", "warmup_ratio", "lr_scheduler_type"),
+}
+
+
 class UnknownBaseline(ValueError):
     """The baseline asked for is no arm of the grid. The message is one line and lists the arms."""
 
@@ -118,12 +125,18 @@ def axes_of(runs: Sequence[Run]) -> list[str]:
 
 
 def same_maths(one: TrainingArguments, other: TrainingArguments) -> bool:
-    """Whether two arms compute the same steps from the same rows and weights.
+    """Whether two arms compute the same from the same rows and weights, so that losses compare."""
+    return _differ_only_in(SAME_MATHS, one, other)
 
-    Their losses are comparable only then.
-    """
+
+def same_gradients(one: TrainingArguments, other: TrainingArguments) -> bool:
+    """Whether two arms have the same gradients at the first step."""
+    return _differ_only_in(SAME_GRADIENTS, one, other)
+
+
+def _differ_only_in(axes: frozenset[str], one: TrainingArguments, other: TrainingArguments) -> bool:
     a, b = settings_of(one), settings_of(other)
-    return all(a[axis] == b[axis] for axis in a if axis not in SAME_MATHS)
+    return all(a[axis] == b[axis] for axis in a if axis not in axes)
 
 
 def natural_order(args: TrainingArguments) -> tuple[Any, ...]:

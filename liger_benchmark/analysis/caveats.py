@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from liger_benchmark.analysis.arms import DECIDES_ROWS, DECIDES_WEIGHTS
 from liger_benchmark.analysis.hardware import Trial
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
-from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
-from liger_benchmark.run import Run
-from liger_benchmark.wording import (
-    batch_sizes,
-    enumerate_words,
-    known,
-    plural,
-    small_fraction,
-)
+from liger_benchmark.analysis.steadiness import SLOW, unsteady_steps
+from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.run import COMPLETED, Run
+from liger_benchmark.training.out_of_memory import NEIGHBOUR_MB
+from liger_benchmark.wording import batch_sizes, enumerate_words, gibibytes, number, plural
+
+# A saving of less, in percent, is none: the allocator's blocks alone make that difference.
+STOCK_PERCENT = 1.0
 
 CaveatKind = Literal[
     "trial",
-    "activation",
-    "start",
-    "losses",
+    "invalid",
+    "proof",
     "outcomes",
+    "unsteady",
+    "pairs",
     "memory_limit",
+    "stock",
     "shared_gpu",
-    "drivers",
+    "throttling",
 ]
 
 
@@ -48,13 +48,15 @@ def find_caveats(grid: MeasuredGrid) -> list[Caveat]:
     """Every doubt that the records raise, the gravest first."""
     finders: tuple[tuple[CaveatKind, Callable[[MeasuredGrid], Iterator[str]]], ...] = (
         ("trial", _about_hardware),
-        ("activation", _about_activation),
-        ("start", _about_equal_start),
-        ("losses", _about_losses),
+        ("invalid", _about_invalid_cells),
+        ("proof", _about_missing_proofs),
         ("outcomes", _about_outcomes),
+        ("unsteady", _about_unsteady_steps),
+        ("pairs", _about_pairs),
         ("memory_limit", _about_tight_memory),
+        ("stock", _about_stock),
         ("shared_gpu", _about_other_processes),
-        ("drivers", _about_drivers),
+        ("throttling", _about_throttling),
     )
     return [Caveat(kind, text) for kind, find in finders for text in find(grid)]
 
@@ -77,71 +79,104 @@ def _about_hardware(grid: MeasuredGrid) -> Iterator[str]:
         yield "No run recorded the device it ran on: the grid says nothing about the kernels."
 
 
-def _about_activation(grid: MeasuredGrid) -> Iterator[str]:
-    for arm in grid.arms:
-        wrong = [
-            run
-            for run in grid.runs
-            if run.training_args.arm == arm
-            and (active := _active_parts(run)) is not None
-            and bool(active) != run.training_args.use_liger
-        ]
-        if wrong:
-            expected = wrong[0].training_args.use_liger
-            state = "no part of Liger was active" if expected else "parts of Liger were active"
+def _about_invalid_cells(grid: MeasuredGrid) -> Iterator[str]:
+    cells = grid.cells[grid.cells["invalid"] != ""]
+    for (arm, reason), of_reason in cells.groupby(["arm", "invalid"], sort=False):
+        yield (
+            f"{arm} at {batch_sizes(of_reason[BATCH_SIZE])} is invalid, and left out of every "
+            f"comparison: {reason}."
+        )
+
+
+def _about_missing_proofs(grid: MeasuredGrid) -> Iterator[str]:
+    completed = [run for run in grid.runs if run.outcome == COMPLETED]
+    if (
+        len(grid.arms) > 1
+        and completed
+        and not any(run.record.get("gradients") for run in completed)
+    ):
+        yield (
+            "These runs recorded no gradients: that the arms compute the same rests on their "
+            "losses alone."
+        )
+
+
+def _about_unsteady_steps(grid: MeasuredGrid) -> Iterator[str]:
+    unsteady = [step for run in grid.runs for step in unsteady_steps(run)]
+    compiling = [step for step in unsteady if step.compilations]
+    for steps, words in (
+        (compiling, "compiled kernels, which takes time that no later step takes"),
+        (
+            [step for step in unsteady if not step.compilations],
+            f"took over {SLOW} times the median",
+        ),
+    ):
+        if not steps:
+            continue
+        worst = max(steps, key=lambda step: step.seconds / step.median_seconds)
+        runs = len({id(step.run) for step in steps})
+        yield (
+            f"{plural(len(steps), 'measured step')} in {plural(runs, 'run')} {words}; the longest: "
+            f"step {worst.step} of {worst.run.training_args.condition}, "
+            f"{number(1000 * worst.seconds)} ms where the median is "
+            f"{number(1000 * worst.median_seconds)} ms."
+        )
+
+
+def _about_pairs(grid: MeasuredGrid) -> Iterator[str]:
+    """Pairs of repeats that were not made one after the other on one card."""
+    for keys, words in (
+        (("session",), "in different sessions"),
+        (("host",), "on different machines"),
+        (("environment", "gpu", "uuid"), "on different cards of one kind"),
+    ):
+        values: dict[tuple[int, int], set[Any]] = {}
+        for run in grid.runs:
+            value = _recorded(run, *keys)
+            if run.outcome == COMPLETED and value is not None:
+                args = run.training_args
+                key = (args.per_device_train_batch_size, args.run)
+                values.setdefault(key, set()).add(value)
+        split = sorted({size for (size, _), found in values.items() if len(found) > 1})
+        if split:
             yield (
-                f"In {plural(len(wrong), 'run')} of the {arm} arm {state} "
-                f"({wrong[0].training_args.condition}, …): the arms are not what they are called."
+                f"Arms that are compared ran {words} at {batch_sizes(split)}: what changed "
+                "between them is part of the difference."
             )
 
 
-def _active_parts(run: Run) -> int | None:
-    """The number of parts of the live model that ran Liger's code; None if not recorded."""
-    liger = run.record.get("liger")
-    return None if not liger else sum(int(n) for part, n in liger.items() if part != "parts")
+def _about_stock(grid: MeasuredGrid) -> Iterator[str]:
+    """Savings of reserved memory that are the allocator's stock alone."""
+    rows = grid.comparison
+    stock = rows[
+        (rows["memory_saving_percent"] >= STOCK_PERCENT)
+        & (rows["allocated_saving_percent"] < STOCK_PERCENT)
+    ]
+    for arm, of_arm in stock.groupby("arm", sort=False):
+        yield (
+            f"At {batch_sizes(of_arm[BATCH_SIZE])} {arm} reserves less memory than {grid.baseline} "
+            "and allocates as much: the saving is in the allocator's stock alone."
+        )
 
 
-def _about_equal_start(grid: MeasuredGrid) -> Iterator[str]:
-    for part, decided_by, words in (
-        ("weights", DECIDES_WEIGHTS, "did not start from the same weights"),
-        ("dataset", DECIDES_ROWS, "did not see the same rows"),
-    ):
-        sizes = _sizes_where_checksums_differ(grid.runs, part, decided_by)
-        if sizes:
-            yield f"The arms {words} at {batch_sizes(sizes)}: their checksums differ."
+def _about_throttling(grid: MeasuredGrid) -> Iterator[str]:
+    reasons: dict[str, int] = {}
+    for run in grid.runs:
+        slowed_by = _recorded(run, "environment", "gpu", "window", "slowed_by") or {}
+        for reason in slowed_by:
+            # A data-centre GPU under full load runs at its power limit: that is its speed.
+            if reason != "power cap":
+                reasons[reason] = reasons.get(reason, 0) + 1
+    if reasons:
+        words = enumerate_words(f"{reason} in {plural(n, 'run')}" for reason, n in reasons.items())
+        yield f"The GPU slowed itself down ({words})."
 
 
-def _sizes_where_checksums_differ(
-    runs: Sequence[Run], part: str, decided_by: Sequence[str]
-) -> list[int]:
-    """The batch sizes at which arms recorded different checksums of `part` in the same repeat.
-
-    Only runs that have the same values of the settings `decided_by` are compared.
-    """
-    found: dict[tuple[int, ...], set[str]] = {}
-    for run in runs:
-        checksum = run.record.get(part, {}).get("checksum")
-        if checksum is not None:
-            args = run.training_args
-            key = (args.per_device_train_batch_size, args.run)
-            key += tuple(getattr(args, name) for name in decided_by)
-            found.setdefault(key, set()).add(checksum)
-    return sorted({size for (size, *_), checksums in found.items() if len(checksums) > 1})
-
-
-def _about_losses(grid: MeasuredGrid) -> Iterator[str]:
-    above = grid.comparison[grid.comparison["loss_above_bound"].astype(bool)]
-    if above.empty:
-        return
-    whose = "The arms' losses differ"
-    if set(grid.arms) != {VANILLA, LIGER}:
-        others = enumerate_words(dict.fromkeys(above["arm"]))
-        whose = f"The losses of {others} differ from those of {grid.baseline}"
-    yield (
-        f"{whose} by up to {small_fraction(above['loss_difference'].max())} "
-        f"at {batch_sizes(dict.fromkeys(above[BATCH_SIZE]))}, "
-        f"above the bound of {small_fraction(above['loss_bound'].min())}."
-    )
+def _recorded(run: Run, *keys: str) -> Any:
+    value: Any = run.record
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _about_outcomes(grid: MeasuredGrid) -> Iterator[str]:
@@ -161,15 +196,10 @@ def _about_tight_memory(grid: MeasuredGrid) -> Iterator[str]:
     for arm in (arm for arm in grid.arms if arm in grid.tight):
         arms_of_sizes.setdefault(tuple(grid.tight[arm]), []).append(arm)
     for sizes, names in arms_of_sizes.items():
-        who = f"The {names[0]} arm barely fits at {batch_sizes(sizes)}: it reserved all the "
-        if len(names) > 1:
-            who = (
-                f"The arms {enumerate_words(names)} barely fit at {batch_sizes(sizes)}: each "
-                "reserved all the "
-            )
+        verb = "fits" if len(names) == 1 else "fit"
         yield (
-            f"{who}memory it was allowed, so that peak and saving there tell the limit, not the "
-            "need."
+            f"{enumerate_words(names)} barely {verb} at {batch_sizes(sizes)}: the allocator had to "
+            "free its cached blocks before it could serve a request, which costs speed."
         )
 
 
@@ -185,11 +215,13 @@ def _about_other_processes(grid: MeasuredGrid) -> Iterator[str]:
             f"Other processes were on the GPU in {plural(n_shared, 'run')}: "
             f"{enumerate_words(sorted(names))}. Timings may have suffered."
         )
-
-
-def _about_drivers(grid: MeasuredGrid) -> Iterator[str]:
-    gpus = [run.record.get("environment", {}).get("gpu") or {} for run in grid.runs]
-    for key, words in (("driver", "driver versions"), ("power_limit_W", "power limits in W")):
-        values = sorted({str(gpu[key]) for gpu in gpus if known(gpu.get(key))})
-        if len(values) > 1:
-            yield f"The runs had different {words}: {enumerate_words(values)}."
+    held = [
+        amount
+        for run in grid.runs
+        for amount in (_recorded(run, "environment", "gpu", "others_memory_MB") or {}).values()
+    ]
+    if max(held, default=0.0) > NEIGHBOUR_MB and not n_shared:
+        yield (
+            f"Up to {gibibytes(max(held))} GiB of the GPU's memory were held by other processes. "
+            "Timings may have suffered."
+        )

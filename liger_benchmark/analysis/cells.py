@@ -8,7 +8,12 @@ import pandas as pd
 
 from liger_benchmark.analysis.intervals import Interval, interval_columns, mean_interval
 from liger_benchmark.arguments import BATCH_SIZE
-from liger_benchmark.columns import AVG_TOKENS_PER_SECOND
+from liger_benchmark.columns import (
+    AVG_LOOP_TOKENS_PER_SECOND,
+    AVG_REAL_TOKENS_PER_SECOND,
+    AVG_TOKENS_PER_SECOND,
+    TOTAL_PEAK_ALLOCATED_MB,
+)
 from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY
 
 
@@ -31,7 +36,11 @@ def table_of_cells(
                 "n_out_of_memory": int((outcomes == OUT_OF_MEMORY).sum()),
                 "n_failed": int((outcomes == FAILED).sum()),
                 **_mean_with_interval("tokens_per_second", of_cell[AVG_TOKENS_PER_SECOND]),
+                "invalid": of_cell["invalid"].iloc[0],
                 **_mean_with_interval("peak_memory_MB", of_cell[memory_column]),
+                "loop_tokens_per_second": of_cell[AVG_LOOP_TOKENS_PER_SECOND].mean(),
+                "real_tokens_per_second": of_cell[AVG_REAL_TOKENS_PER_SECOND].mean(),
+                "allocated_memory_MB": of_cell[TOTAL_PEAK_ALLOCATED_MB].mean(),
                 "mfu": of_cell["mfu"].mean(),
                 "energy_J_per_token": of_cell["energy_J_per_token"].mean(),
             }

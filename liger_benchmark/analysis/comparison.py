@@ -11,24 +11,15 @@ from collections.abc import Sequence
 import pandas as pd
 
 from liger_benchmark.analysis.arms import arguments_by_arm, same_maths
-from liger_benchmark.analysis.intervals import (
-    Interval,
-    interval_columns,
-    largest_relative_difference,
-    ratio_interval,
-)
+from liger_benchmark.analysis.intervals import Interval, interval_columns, ratio_interval
+from liger_benchmark.analysis.validity import loss_bound, loss_difference
 from liger_benchmark.arguments import BATCH_SIZE
-from liger_benchmark.columns import AVG_TOKENS_PER_SECOND
+from liger_benchmark.columns import (
+    AVG_LOOP_TOKENS_PER_SECOND,
+    AVG_TOKENS_PER_SECOND,
+    TOTAL_PEAK_ALLOCATED_MB,
+)
 from liger_benchmark.run import Run
-
-# Largest relative difference of the arms' losses that rounding explains.
-# fp32: Liger's kernels agree with transformers' to 5e-7 in one step (measured); the difference
-# grows over forty SGD steps, and 1e-4 is two hundred times that.
-FP32_LOSS_BOUND = 1e-4
-# bf16 has 8 significant bits: rounding one number is off by up to 2**-9 = 2e-3 of it. A loss is a
-# mean over thousands of tokens, in which single roundings average out, so the arms should stay
-# closer than one rounding; on an H100 (results/) they stay within 3.2e-4 over forty steps.
-BF16_LOSS_BOUND = 2e-3
 
 
 def compare(
@@ -54,16 +45,20 @@ def compare(
         for arm in others:
             speed = paired_ratio(of_size, AVG_TOKENS_PER_SECOND, arm, baseline)
             memory = paired_ratio(of_size, memory_column, arm, baseline)
+            allocated = paired_ratio(of_size, TOTAL_PEAK_ALLOCATED_MB, arm, baseline)
+            loop = paired_ratio(of_size, AVG_LOOP_TOKENS_PER_SECOND, arm, baseline)
             same = same_maths(of_arm[arm], of_arm[baseline])
-            difference = _loss_difference(runs, size, arm, baseline) if same else None
-            bound = BF16_LOSS_BOUND if of_arm[arm].bf16 else FP32_LOSS_BOUND
+            difference = _largest_loss_difference(runs, size, arm, baseline) if same else None
+            bound = loss_bound(of_arm[arm])
             rows.append(
                 {
                     BATCH_SIZE: size,
                     "arm": arm,
                     "n_pairs": speed.n if speed else 0,
                     **_percent_change("speedup", speed, sign=1),
+                    **_percent_change("loop_speedup", loop, sign=1),
                     **_percent_change("memory_saving", memory, sign=-1),
+                    **_percent_change("allocated_saving", allocated, sign=-1),
                     "same_maths": same,
                     "loss_difference": float("nan") if difference is None else difference,
                     "loss_bound": bound,
@@ -72,7 +67,9 @@ def compare(
             )
     columns = [
         *(BATCH_SIZE, "arm", "n_pairs", "speedup_percent", "speedup_low", "speedup_high"),
+        *("loop_speedup_percent", "loop_speedup_low", "loop_speedup_high"),
         *("memory_saving_percent", "memory_saving_low", "memory_saving_high"),
+        *("allocated_saving_percent", "allocated_saving_low", "allocated_saving_high"),
         *("same_maths", "loss_difference", "loss_bound", "loss_above_bound"),
     ]
     return pd.DataFrame(rows, columns=columns)
@@ -87,6 +84,8 @@ def paired_ratio(of_size: pd.DataFrame, column: str, arm: str, baseline: str) ->
         of_size: the rows of the table of runs for one batch size.
         column: the table's column to take the ratio of.
     """
+    if column not in of_size:
+        return None
     values = of_size.pivot(index="run", columns="arm", values=column)
     if not {baseline, arm} <= set(values):
         return None
@@ -106,21 +105,21 @@ def _percent_change(name: str, ratio: Interval | None, sign: int) -> dict[str, f
     return {f"{name}_percent": sign * (ratio.mean - 1) * 100, **interval_columns(name, low, high)}
 
 
-def _loss_difference(runs: Sequence[Run], size: int, arm: str, baseline: str) -> float | None:
+def _largest_loss_difference(
+    runs: Sequence[Run], size: int, arm: str, baseline: str
+) -> float | None:
     """Largest relative difference of the arms' losses at the same step of the same repeat.
 
     None if no repeat has steps of both arms.
     """
-    losses = {
-        (run.training_args.arm, run.training_args.run): run.history.set_index("step")["loss"]
+    of_size = {
+        (run.training_args.arm, run.training_args.run): run
         for run in runs
-        if run.training_args.per_device_train_batch_size == size and len(run.history)
+        if run.training_args.per_device_train_batch_size == size
     }
-    differences = []
-    for (name, index), of_run in losses.items():
-        reference = losses.get((baseline, index))
-        if name != arm or reference is None:
-            continue
-        steps = of_run.index.intersection(reference.index)
-        differences.append(largest_relative_difference(of_run[steps], reference[steps]))
-    return max(differences, default=None)
+    differences = [
+        loss_difference(run, of_size[baseline, index])
+        for (name, index), run in of_size.items()
+        if name == arm and (baseline, index) in of_size
+    ]
+    return max((d for d in differences if d is not None), default=None)

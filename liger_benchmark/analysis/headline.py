@@ -7,19 +7,24 @@ from collections.abc import Sequence
 import pandas as pd
 
 from liger_benchmark.analysis.comparison import paired_ratio
+from liger_benchmark.analysis.headline_words import (
+    change,
+    limits,
+    memory,
+    sizes_out_of_memory,
+    sizes_that_fit,
+    speed,
+)
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
 from liger_benchmark.columns import AVG_TOKENS_PER_SECOND
 from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY
 from liger_benchmark.wording import (
-    all_the_same,
     batch_sizes,
-    decimals_for,
     enumerate_words,
     gibibytes,
     known,
     number,
-    percent_range,
     plural,
     small_fraction,
 )
@@ -37,10 +42,44 @@ def headline(grid: MeasuredGrid) -> str:
         return (
             f"No run of {grid.model} completed: {_ended(counts)}, so there is nothing to compare."
         )
-    sentence = _result(grid)
+    sentence = _result(grid) + _liger_too(grid)
     if n_failed:
         sentence += f" {n_failed} of {plural(len(grid.runs), 'run')} failed."
-    return sentence
+    return sentence + _without_result(grid.cells)
+
+
+def headline_rows(grid: MeasuredGrid) -> pd.DataFrame:
+    """The rows of `grid.comparison` that the headline is about; none if nothing was compared."""
+    compared = grid.comparison[grid.comparison["speedup_percent"].notna()]
+    return compared if compared.empty else _with_room(grid, compared)
+
+
+def _liger_too(grid: MeasuredGrid) -> str:
+    """What became of Liger alone, where several arms were compared and another one is fastest."""
+    rows = headline_rows(grid)
+    if grid.hardware.trial or len(grid.arms) < 3 or rows.empty:
+        return ""
+    best = rows.loc[rows["speedup_percent"].idxmax()]
+    named = (grid.baseline, best["arm"] if best["speedup_percent"] > 0 else grid.baseline)
+    if LIGER in named or LIGER not in grid.arms:
+        return ""
+    hit = rows[rows["arm"] == LIGER]
+    if hit.empty:
+        size = best[BATCH_SIZE]
+        out = size in sizes_out_of_memory(grid.cells, LIGER)
+        return f" Liger {'runs out of memory' if out else 'has no result'} there."
+    return f" Liger is {change(hit.iloc[0])} than {grid.baseline}{memory(hit.iloc[0])}."
+
+
+def _without_result(cells: pd.DataFrame) -> str:
+    """The arms that cannot be compared somewhere, since they failed there or are invalid."""
+    failed = cells[(cells["n_completed"] == 0) & (cells["n_failed"] > 0)]
+    invalid = cells[cells["invalid"] != ""]
+    text = ""
+    for rows, words in ((failed, "has no result"), (invalid, "is invalid")):
+        for arm, of_arm in rows.groupby("arm", sort=False):
+            text += f" {arm} {words} at {batch_sizes(of_arm[BATCH_SIZE])}."
+    return text
 
 
 def _result(grid: MeasuredGrid) -> str:
@@ -52,8 +91,8 @@ def _result(grid: MeasuredGrid) -> str:
     compared = grid.comparison[grid.comparison["speedup_percent"].notna()]
     if grid.arms == [VANILLA, LIGER]:
         if compared.empty:
-            limits = _limits(grid.cells, LIGER, VANILLA)
-            return f"No batch size of {grid.model} was completed by both arms{limits}."
+            others = limits(grid.cells, LIGER, VANILLA)
+            return f"No batch size of {grid.model} was {_completed(grid)} by both arms{others}."
         return _comparison_sentence(grid, _with_room(grid, compared))
     if compared.empty:
         return _uncompared_sentence(grid)
@@ -94,7 +133,9 @@ def _trial_sentence(grid: MeasuredGrid) -> str:
 
 
 def _one_arm_sentence(grid: MeasuredGrid) -> str:
-    done = grid.cells[grid.cells["n_completed"] > 0].sort_values(BATCH_SIZE)
+    done = grid.cells[grid.cells["tokens_per_second"].notna()].sort_values(BATCH_SIZE)
+    if done.empty:
+        return f"No run of {grid.model} is valid, so there is nothing to say about its speed."
     best = done.iloc[-1]
     text = (
         f"Only {best['arm']} was run, so there is nothing to compare: {grid.model} trains at "
@@ -103,14 +144,14 @@ def _one_arm_sentence(grid: MeasuredGrid) -> str:
     if known(best["peak_memory_MB"]):
         text += f" with {gibibytes(best['peak_memory_MB'])} GiB peak memory"
     text += f" at batch size {best[BATCH_SIZE]}"
-    out = _sizes_out_of_memory(grid.cells, best["arm"])
+    out = sizes_out_of_memory(grid.cells, best["arm"])
     return f"{text}, and runs out of memory at {batch_sizes(out)}." if out else f"{text}."
 
 
 def _comparison_sentence(grid: MeasuredGrid, compared: pd.DataFrame) -> str:
     row = compared.iloc[0]
-    text = f"Liger trains {grid.model} {_speed(row)}{_memory(row)} at batch size {row[BATCH_SIZE]}"
-    return f"{text}{_single(row)}{_limits(grid.cells, LIGER, VANILLA)}."
+    text = f"Liger trains {grid.model} {speed(row)}{memory(row)} at batch size {row[BATCH_SIZE]}"
+    return f"{text}{_single(row)}{limits(grid.cells, LIGER, VANILLA)}."
 
 
 def _single(row: pd.Series) -> str:
@@ -124,17 +165,32 @@ def _fastest_sentence(grid: MeasuredGrid, compared: pd.DataFrame) -> str:
     size, lost = best[BATCH_SIZE], best["speedup_percent"] <= 0
     fastest = baseline if lost else best["arm"]
     rivals = [arm for arm in (baseline, *compared["arm"]) if arm != fastest]
-    of_size = grid.runs_table[grid.runs_table[BATCH_SIZE] == size]
-    near = _indistinguishable(of_size, fastest, rivals)
+    of_size = grid.runs_table[
+        (grid.runs_table[BATCH_SIZE] == size) & (grid.runs_table["invalid"] == "")
+    ]
+    repeated = of_size.groupby("arm")[AVG_TOKENS_PER_SECOND].count().max() > 1
+    near = _indistinguishable(of_size, fastest, rivals) if repeated else []
+    silent = [arm for arm in grid.arms if _says_nothing(cells, arm, size)]
     text = f"Fastest for {grid.model} at batch size {size}: {fastest}"
+    if silent:
+        text = text.replace("Fastest", f"Fastest of {len(grid.arms) - len(silent)} arms", 1)
     if lost:
         text += f", the baseline{_within_spread(near)}"
-        text += "" if near else f"; next is {best['arm']}, {_change(best)}"
+        text += "" if near else f"; next is {best['arm']}, {change(best)}"
         text += _single(best)
     else:
-        text += f", {_change(best)} than {baseline}{_memory(best)}{_single(best)}"
-        text += f"{_within_spread(near)}{_limits(cells, fastest, baseline)}"
+        text += f", {change(best)} than {baseline}{memory(best)}{_single(best)}"
+        text += f"{_within_spread(near)}{limits(cells, fastest, baseline)}"
     return f"{text}{_fits_others(cells, fastest, baseline)}."
+
+
+def _says_nothing(cells: pd.DataFrame, arm: str, size: int) -> bool:
+    """Whether an arm could have been fastest at a batch size for all that is known."""
+    hit = cells[(cells["arm"] == arm) & (cells[BATCH_SIZE] == size)]
+    if hit.empty:
+        return True
+    cell = hit.iloc[0]
+    return bool(cell["invalid"]) or (not cell["n_completed"] and not cell["n_out_of_memory"])
 
 
 def _indistinguishable(of_size: pd.DataFrame, fastest: str, rivals: Sequence[str]) -> list[str]:
@@ -146,7 +202,8 @@ def _indistinguishable(of_size: pd.DataFrame, fastest: str, rivals: Sequence[str
     near = []
     for arm in rivals:
         ratio = paired_ratio(of_size, AVG_TOKENS_PER_SECOND, arm, fastest)
-        if ratio is not None and ratio.high is not None and ratio.high >= 1:
+        # A single pair of repeats distinguishes nothing, if others have more; no pair nothing.
+        if ratio is None or ratio.high is None or ratio.high >= 1:
             near.append(arm)
     return near
 
@@ -159,10 +216,10 @@ def _within_spread(arms: Sequence[str]) -> str:
 def _fits_others(cells: pd.DataFrame, best: str, baseline: str) -> str:
     """The largest batch size that other arms alone fit, and those arms; empty if there is none."""
     fitting = {
-        arm: set(_sizes_that_fit(cells, arm)) - set(_sizes_that_fit(cells, best))
+        arm: set(sizes_that_fit(cells, arm)) - set(sizes_that_fit(cells, best))
         for arm in dict.fromkeys(cells["arm"])
     }
-    out = set(_sizes_out_of_memory(cells, baseline))
+    out = set(sizes_out_of_memory(cells, baseline))
     sizes = [size for of_arm in fitting.values() for size in of_arm & out]
     if not sizes:
         return ""
@@ -174,85 +231,19 @@ def _fits_others(cells: pd.DataFrame, best: str, baseline: str) -> str:
 
 
 def _uncompared_sentence(grid: MeasuredGrid) -> str:
-    done = grid.cells[grid.cells["n_completed"] > 0]
+    done = grid.cells[grid.cells["tokens_per_second"].notna()]
+    text = (
+        f"No batch size of {grid.model} was {_completed(grid)} by {grid.baseline} and another arm"
+    )
+    if done.empty:
+        return f"{text}."
     done = done[done[BATCH_SIZE] == done[BATCH_SIZE].max()]
     best = done.loc[done["tokens_per_second"].idxmax()]
     return (
-        f"No batch size of {grid.model} was completed by {grid.baseline} and another arm; "
-        f"at batch size {best[BATCH_SIZE]} {best['arm']} trains at "
+        f"{text}; at batch size {best[BATCH_SIZE]} {best['arm']} trains at "
         f"{number(best['tokens_per_second'])} tokens per second."
     )
 
 
-def _change(row: pd.Series) -> str:
-    """A speed-up in words: `52 % faster (50–54 %)`, `3 % slower`.
-
-    The interval has signs where it includes zero.
-    """
-    value, low, high = (row[f"speedup_{part}"] for part in ("percent", "low", "high"))
-    word = "slower" if value < 0 else "faster"
-    if not known(low) or all_the_same(low, high):
-        return f"{_percent(value)} % {word}"
-    decimals = decimals_for(low, high)
-    if low > 0 or high < 0:
-        low, high = sorted((abs(low), abs(high)))
-    exact = decimals if abs(value) >= 1 else 1
-    return f"{number(abs(value), exact)} % {word} ({percent_range(low, high, decimals)})"
-
-
-def _speed(row: pd.Series) -> str:
-    low, high = row["speedup_low"], row["speedup_high"]
-    if known(low) and low <= 0 <= high:
-        if all_the_same(low, high):
-            return "at vanilla's speed"
-        spread = percent_range(low, high, decimals_for(low, high))
-        return f"at vanilla's speed, within the spread of the repeats ({spread}),"
-    return _change(row)
-
-
-def _memory(row: pd.Series) -> str:
-    value, low, high = (row[f"memory_saving_{part}"] for part in ("percent", "low", "high"))
-    if not known(value):
-        return ""
-    if known(low) and low <= 0 <= high and not all_the_same(low, high):
-        return f" with no certain difference in peak memory ({percent_range(low, high, 1)} less)"
-    amount = _percent(value)
-    if not amount.strip("0."):
-        return " with the same peak memory"
-    return f" with {amount} % {'less' if value > 0 else 'more'} peak memory"
-
-
-def _percent(value: float) -> str:
-    """A percentage without sign and interval: with one decimal below 10, whole from there on."""
-    return number(abs(value), 0 if round(abs(value), 1) >= 10 else 1)
-
-
-def _limits(cells: pd.DataFrame, arm: str, baseline: str) -> str:
-    """The batch sizes at which one of the two arms or both run out of memory; empty if none."""
-    out = {name: set(_sizes_out_of_memory(cells, name)) for name in (baseline, arm)}
-    fits = {name: set(_sizes_that_fit(cells, name)) for name in (baseline, arm)}
-    text = ""
-    won = sorted(fits[arm] & out[baseline])
-    if won:
-        text += f", and fits {batch_sizes(won)}, where {baseline} runs out of memory"
-    lost = sorted(fits[baseline] & out[arm])
-    if lost:
-        text += f"; it runs out of memory at {batch_sizes(lost)}, where {baseline} does not"
-    both = sorted(out[baseline] & out[arm])
-    if both:
-        text += f"; both run out of memory at {batch_sizes(both)}"
-    return text
-
-
-def _sizes_out_of_memory(cells: pd.DataFrame, arm: str) -> list[int]:
-    hit = cells[
-        (cells["arm"] == arm) & (cells["n_out_of_memory"] > 0) & (cells["n_completed"] == 0)
-    ]
-    return sorted(hit[BATCH_SIZE])
-
-
-def _sizes_that_fit(cells: pd.DataFrame, arm: str) -> list[int]:
-    hit = cells[
-        (cells["arm"] == arm) & (cells["n_out_of_memory"] == 0) & (cells["n_completed"] > 0)
-    ]
-    return sorted(hit[BATCH_SIZE])
+def _completed(grid: MeasuredGrid) -> str:
+    return "completed validly" if (grid.cells["invalid"] != "").any() else "completed"

@@ -22,18 +22,11 @@ from liger_benchmark.analysis.comparison import compare
 from liger_benchmark.analysis.hardware import Hardware, hardware_of
 from liger_benchmark.analysis.overhead import largest_overheads
 from liger_benchmark.analysis.runs_table import table_of_runs
-from liger_benchmark.arguments import LIGER, VANILLA
-from liger_benchmark.columns import (
-    STEP_PEAK_RESERVED_MB,
-    TOTAL_PEAK_RESERVED_MB,
-    TOTAL_PEAK_RESIDENT_SET_MB,
-)
-from liger_benchmark.run import COMPLETED, Run
+from liger_benchmark.analysis.validity import invalid_reasons
+from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
+from liger_benchmark.columns import TOTAL_PEAK_RESERVED_MB, TOTAL_PEAK_RESIDENT_SET_MB
+from liger_benchmark.run import COMPLETED, Run, retries
 from liger_benchmark.wording import model_title
-
-# Fraction of the memory limit that counts as all of it. The allocator asks for memory in blocks of
-# 2 to some 20 MB.
-NEARLY_ALL = 0.999
 
 
 @dataclass(frozen=True)
@@ -49,20 +42,22 @@ class MeasuredGrid:
             `outcome`, `reason` (why it did not complete), `detail` (the reason without the
             outcome's words), `n_steps`, `avg_tokens_per_second`, the peak memory in MB (2**20
             bytes) under `memory_column`, `final_loss`, `mfu` (a fraction),
-            `energy_J_per_token`, `overhead_seconds`, `wandb_url`. Measurements are NaN unless the
-            run completed and took them.
+            `energy_J_per_token`, `overhead_seconds`, `wandb_url`, and `invalid`, why the run's cell
+            is invalid (empty if it is valid). Measurements are NaN unless the run completed and
+            took them.
         cells: one row for each arm and batch size: counts by outcome, and the mean of tokens per
-            second and of peak memory with the ends of their 95 % intervals (`_low`, `_high`;
-            NaN with one repeat), and the means of `mfu` and `energy_J_per_token`.
+            second and of peak memory with the ends of their 95% intervals (`_low`, `_high`;
+            NaN with one repeat), and the means of `mfu` and `energy_J_per_token`. An invalid cell
+            has its reason under `invalid` and no means.
         comparison: one row for each batch size and each arm but the baseline: `n_pairs`, speed-up
-            and memory saving against the baseline in percent with their 95 % intervals, whether
+            and memory saving against the baseline in percent with their 95% intervals, whether
             the two compute the same (`same_maths`) and, if so, the largest relative
             `loss_difference` and whether it is above its bound.
         published: the rows that the blog's claims are about, Liger against vanilla, whatever the
             baseline is; without rows unless the grid has both.
         memory_column: `total_peak_memory_reserved_MB`, or `total_peak_resident_set_MB` on a CPU.
-        tight: for an arm the batch sizes at which a run reserved all the memory it was allowed.
-            Its peak there is the limit's and not the need's.
+        tight: for an arm the batch sizes at which the allocator had to free its cached blocks:
+            the memory was short, which costs speed.
         first_overhead_seconds: the largest overhead of a run that began a session and so waited
             for the imports; None if there is none.
         later_overhead_seconds: the largest overhead of any other run; None if there is none.
@@ -102,7 +97,10 @@ def measured_grid(runs: list[Run], baseline: str | None = None) -> MeasuredGrid:
     hardware = hardware_of(runs)
     on_cpu = any(TOTAL_PEAK_RESIDENT_SET_MB in run.history for run in runs)
     memory_column = TOTAL_PEAK_RESIDENT_SET_MB if on_cpu else TOTAL_PEAK_RESERVED_MB
+    reasons = invalid_reasons(runs, baseline)
     runs_table = table_of_runs(runs, hardware, memory_column)
+    runs_table["invalid"] = [reasons.get(cell, "") for cell in _cells_of(runs)]
+    valid_runs = _valid_measurements(runs_table)
     compared_by_blog = [LIGER] if {VANILLA, LIGER} <= set(arms) else []
     first, later = largest_overheads(runs)
     return MeasuredGrid(
@@ -111,9 +109,9 @@ def measured_grid(runs: list[Run], baseline: str | None = None) -> MeasuredGrid:
         model=model_title(runs[0].training_args.short_model_name),
         hardware=hardware,
         runs_table=runs_table,
-        cells=table_of_cells(runs_table, memory_column, arms),
-        comparison=compare(runs, runs_table, memory_column, baseline, arms[1:]),
-        published=compare(runs, runs_table, memory_column, VANILLA, compared_by_blog),
+        cells=table_of_cells(valid_runs, memory_column, arms),
+        comparison=compare(runs, valid_runs, memory_column, baseline, arms[1:]),
+        published=compare(runs, valid_runs, memory_column, VANILLA, compared_by_blog),
         memory_column=memory_column,
         tight=_tight_sizes(runs),
         first_overhead_seconds=first,
@@ -121,14 +119,29 @@ def measured_grid(runs: list[Run], baseline: str | None = None) -> MeasuredGrid:
     )
 
 
+def _cells_of(runs: Sequence[Run]) -> list[tuple[str, int]]:
+    return [(run.training_args.arm, run.training_args.per_device_train_batch_size) for run in runs]
+
+
+def _valid_measurements(runs_table: pd.DataFrame) -> pd.DataFrame:
+    """The table of runs without what was measured in invalid cells."""
+    named = ("condition", "arm", BATCH_SIZE, "run", "outcome", "reason", "detail", "invalid")
+    measured = [name for name in runs_table if name not in named]
+    table = runs_table.copy()
+    table[measured] = table[measured].where(table["invalid"] == "")
+    return table
+
+
 def _tight_sizes(runs: Sequence[Run]) -> dict[str, list[int]]:
-    """For each arm the batch sizes at which a completed run reserved all that it was allowed."""
+    """For each arm the batch sizes at which the memory was short in a completed run.
+
+    The allocator then had to free its cached blocks before it could serve a request. That a run
+    reserved all that it was allowed says nothing: the allocator keeps what it can get. What it had
+    to do before the measured steps says nothing either; older records do not tell the two apart.
+    """
     tight: dict[str, set[int]] = {}
     for run in runs:
         args = run.training_args
-        if run.outcome != COMPLETED or args.gpu_memory_limit_gib is None or run.history.empty:
-            continue
-        reserved_gib = run.history[STEP_PEAK_RESERVED_MB].max() / 1024
-        if reserved_gib >= NEARLY_ALL * args.gpu_memory_limit_gib:
+        if run.outcome == COMPLETED and retries(run):
             tight.setdefault(args.arm, set()).add(args.per_device_train_batch_size)
     return {arm: sorted(sizes) for arm, sizes in tight.items()}

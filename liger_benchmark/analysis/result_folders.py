@@ -7,7 +7,7 @@ parts that differ are refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class NotOneExperiment(ValueError):
 
 
 def read_experiment(folders: Sequence[Path]) -> list[Run]:
-    """Read every `FOLDER/runs/*` and merge them into one grid, in the order of a grid.
+    """Read every `FOLDER/runs/*` and merge them into one grid, by repeat, batch size and arm.
 
     A setting that varies within one folder is an axis; all others have to be the same in all
     folders. The same run found twice (a folder named twice, a copy) counts once. A run that did not
@@ -48,8 +48,9 @@ def read_experiment(folders: Sequence[Path]) -> list[Run]:
         NotOneExperiment: if there is no run, if two runs of one condition differ and neither
             failed, if an arm has two names or two arms have one, or if the runs, failed ones
             included, differ in a training argument that could change a measurement and is not an
-            axis of the grid, in model, weights, data, GPU, in the benchmark's code or in the
-            version of one of `COMPARED_PACKAGES`.
+            axis of the grid; or runs of different folders in model, weights, data, GPU, in the
+            benchmark's code or in the version of one of `COMPARED_PACKAGES`. Runs of one folder are
+            one experiment whatever happened to it: `validity` judges what they recorded.
         UnreadableRun: if a run's folder is incomplete or damaged.
     """
     read = [(path, _read(path)) for path in _run_folders(folders)]
@@ -85,7 +86,7 @@ def _read(path: Path) -> Run:
 
 
 def _grid_order(run: Run) -> tuple[int, int, tuple[Any, ...]]:
-    """The order in which a grid runs: repeats outermost, arms innermost."""
+    """By repeat, then batch size, then arm."""
     args = run.training_args
     return (args.run, args.per_device_train_batch_size, natural_order(args))
 
@@ -116,11 +117,12 @@ def _refuse_if_different(
     Raises:
         NotOneExperiment: if a value differs from its reference.
     """
-    for what, (expected_of, value) in _compared(run, axes).items():
+    settings_compared, recorded = _compared_settings(run, axes), _compared_records(run)
+    for what, (expected_of, value) in {**settings_compared, **recorded}.items():
         if value is _UNRECORDED:
             continue
         expected, where = references.setdefault((what, expected_of), (value, path))
-        if value != expected:
+        if value != expected and (what in settings_compared or where.parent != path.parent):
             raise NotOneExperiment(
                 f"{what} differs: {_show(expected)} in {_name(where)}, {_show(value)} in "
                 f"{_name(path)}; these are not parts of one experiment"
@@ -135,8 +137,8 @@ def _refuse_if_different(
         )
 
 
-def _compared(run: Run, axes: set[str]) -> Mapping[str, tuple[Any, Any]]:
-    """The run's values that have to agree with other runs'.
+def _compared_settings(run: Run, axes: set[str]) -> dict[str, tuple[Any, Any]]:
+    """The run's settings that have to agree with other runs'.
 
     Returns:
         For each value its name in messages, a key, and the value. It is compared with runs of the
@@ -151,8 +153,15 @@ def _compared(run: Run, axes: set[str]) -> Mapping[str, tuple[Any, Any]]:
             value = value_on(f.name, args)
             meaningless = f.name == "liger_kernels" and value is None
             compared[f.name] = (None, _UNRECORDED if meaningless else value)
-    for what, value_of in _RECORDED.items():
-        compared[what] = (None, value_of(run))
+    return compared
+
+
+def _compared_records(run: Run) -> dict[str, tuple[Any, Any]]:
+    """What the run recorded that has to agree with other runs', as `_compared_settings`."""
+    args = run.training_args
+    compared: dict[str, tuple[Any, Any]] = {
+        what: (None, value_of(run)) for what, value_of in _RECORDED.items()
+    }
     weights = tuple(getattr(args, name) for name in DECIDES_WEIGHTS)
     compared["the weights' checksum"] = (weights, _recorded(run, "weights", "checksum"))
     rows = tuple(getattr(args, name) for name in DECIDES_ROWS)

@@ -10,8 +10,14 @@ import pandas as pd
 from liger_benchmark.analysis.hardware import Hardware
 from liger_benchmark.analysis.overhead import overhead_seconds
 from liger_benchmark.arguments import BATCH_SIZE
-from liger_benchmark.columns import AVG_ENERGY_J_PER_TOKEN, AVG_TOKENS_PER_SECOND
-from liger_benchmark.run import COMPLETED, FAILED, Run
+from liger_benchmark.columns import (
+    AVG_ENERGY_J_PER_TOKEN,
+    AVG_LOOP_TOKENS_PER_SECOND,
+    AVG_REAL_TOKENS_PER_SECOND,
+    AVG_TOKENS_PER_SECOND,
+    TOTAL_PEAK_ALLOCATED_MB,
+)
+from liger_benchmark.run import COMPLETED, FAILED, Run, retries
 from liger_benchmark.validation import one_line
 from liger_benchmark.wording import gibibytes
 
@@ -43,7 +49,13 @@ def _row(run: Run, hardware: Hardware, memory_column: str) -> dict[str, Any]:
         "detail": detail,
         "n_steps": len(run.history),
         AVG_TOKENS_PER_SECOND: tokens_per_second,
+        **{
+            column: float(last.get(column, float("nan")))
+            for column in (AVG_LOOP_TOKENS_PER_SECOND, AVG_REAL_TOKENS_PER_SECOND)
+        },
         memory_column: float(last.get(memory_column, float("nan"))),
+        TOTAL_PEAK_ALLOCATED_MB: float(last.get(TOTAL_PEAK_ALLOCATED_MB, float("nan"))),
+        "allocator_retries": retries(run),
         "final_loss": float(last.get("loss", float("nan"))),
         "mfu": _mfu(run, tokens_per_second, hardware),
         "energy_J_per_token": float(last.get(AVG_ENERGY_J_PER_TOKEN, float("nan"))),
@@ -79,6 +91,8 @@ def _where_memory_ran_out(details: dict[str, Any]) -> str:
         "": "",
         "model": "while the model was loaded",
         "first step": "at the first step",
+        "evaluation": f"in an evaluation after step {step}",
+        "checkpoint": f"while a checkpoint was saved after step {step}",
         "step": f"at step {step}",
         "optimizer": f"in the optimizer at step {step}",
     }.get(phase, f"in the phase {phase}")
@@ -100,10 +114,13 @@ def _memory_amounts(details: dict[str, Any]) -> str:
 def _mfu(run: Run, tokens_per_second: float, hardware: Hardware) -> float:
     """Model FLOPs utilisation, a fraction: 6 · parameters · tokens/s over the dense bf16 peak.
 
-    Source: Chowdhery et al., "PaLM" (2022), appendix B, without the attention term. NaN where the
-    peak or the number of parameters is not known, or the run was not in bf16.
+    The parameters are those at work for a token, see `training.model.n_active_parameters`; all of
+    them where an older record does not tell. Source: Chowdhery et al., "PaLM" (2022), appendix B,
+    without the attention term. NaN where the peak or the number of parameters is not known, or the
+    run was not in bf16.
     """
-    n_parameters = run.record.get("weights", {}).get("n_parameters")
+    weights = run.record.get("weights", {})
+    n_parameters = weights.get("n_active_parameters") or weights.get("n_parameters")
     if not n_parameters or hardware.peak_tflops is None or not run.training_args.bf16:
         return float("nan")
     return float(6 * n_parameters * tokens_per_second / (hardware.peak_tflops * 1e12))

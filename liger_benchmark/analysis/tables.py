@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from liger_benchmark.analysis.arms import UnknownBaseline
 from liger_benchmark.analysis.caveats import Caveat, find_caveats
-from liger_benchmark.analysis.claims import Claim, judge_claims, overall_verdict
+from liger_benchmark.analysis.claims import Claim
 from liger_benchmark.analysis.headline import headline
+from liger_benchmark.analysis.judgement import judge_claims
 from liger_benchmark.analysis.measured_grid import MeasuredGrid, measured_grid
 from liger_benchmark.analysis.result_folders import NotOneExperiment, read_experiment
+from liger_benchmark.analysis.verdict import overall_verdict
 from liger_benchmark.run import Run
 
 __all__ = ["Analysis", "NotOneExperiment", "UnknownBaseline", "analyse", "read_experiment"]

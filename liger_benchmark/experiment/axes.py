@@ -29,6 +29,9 @@ MAX_GRID = 10_000
 NO_AXIS = {
     "model_name": "an experiment is about one model; run the command once for each",
     "dataset_name": "an experiment is about one dataset; run the command once for each",
+    "dataset_config": "an experiment is about one dataset; run the command once for each",
+    "dataset_split": "an experiment is about one dataset; run the command once for each",
+    "columns": "an experiment is about one dataset; run the command once for each",
     "report_to": "it changes nothing about a run",
     "require_idle_gpu": "it changes nothing about a run",
     "run": "n_runs counts the runs",

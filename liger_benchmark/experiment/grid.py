@@ -30,7 +30,8 @@ def expand_grid(
     """Every condition of the experiment, in the order in which they run.
 
     Repeats are outermost and arms innermost, so that slow drift (temperature, clocks, another
-    process on the machine) affects all arms alike.
+    process on the machine) affects all arms alike. Every second repeat has the arms in reverse, so
+    that none of them always goes first.
 
     Returns:
         n_runs * batch sizes * arms arguments, no two alike. Combinations that differ only in
@@ -50,14 +51,19 @@ def expand_grid(
             f"n_runs: {n_runs} makes a grid of {n_conditions} runs; at most {MAX_GRID} are allowed"
         )
     _refuse_arms_that_cannot_run(arms, training_args)
+    in_order, in_reverse = list(arms.items()), list(reversed(arms.items()))
     grid = [
         dataclasses.replace(
             training_args,
-            **{"run": run, BATCH_SIZE: batch_size, "arm_name": _unless_plain(name)} | settings,
+            **{
+                **settings,
+                "run": run,
+                BATCH_SIZE: batch_size,
+                "arm_name": _unless_plain(name),
+            },
         )
-        for run, batch_size, (name, settings) in itertools.product(
-            range(1, n_runs + 1), sizes, arms.items()
-        )
+        for run, batch_size in itertools.product(range(1, n_runs + 1), sizes)
+        for name, settings in (in_order if run % 2 else in_reverse)
     ]
     _refuse_equal_folders(grid)
     return grid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,20 @@ from liger_benchmark.validation import (
 
 @dataclass(frozen=True)
 class ExperimentInputs:
-    """The contents of an inputs file, which are the workflow's inputs."""
+    """The contents of an inputs file, which are the workflow's inputs.
+
+    Raises:
+        InvalidInput: if `n_runs` or `attempt` is not a whole number above 0.
+    """
 
     experiment_args: ExperimentArguments = field(default_factory=ExperimentArguments)
     training_args: TrainingArguments = field(default_factory=TrainingArguments)
     n_runs: int = setting(3, at_least(1))
     attempt: int = setting(1, at_least(1))
+
+    def __post_init__(self) -> None:
+        for name in ("n_runs", "attempt"):
+            check_field(ExperimentInputs, "", name, getattr(self, name))
 
     @property
     def grid(self) -> list[TrainingArguments]:
@@ -49,22 +58,20 @@ def read_inputs_file(path: str | Path) -> ExperimentInputs:
         InvalidInputsFile: if the file cannot be read.
         InvalidInput: if anything in it cannot be run.
     """
-    name = Path(path).name
-    content = _read_yaml(Path(path))
-    if content is None:
-        raise InvalidInputsFile(f"{name}: is empty; see phi3_inputs.yaml for what belongs in it")
-    if not isinstance(content, dict):
-        raise InvalidInputsFile(
-            f"{name}: {show(content)} is not a mapping; "
-            f"its keys are {', '.join(f.name for f in dataclasses.fields(ExperimentInputs))}"
-        )
+    return read_inputs(read_content(path))
+
+
+def read_inputs(content: Mapping[Any, Any]) -> ExperimentInputs:
+    """Check the contents of an inputs file, or what was given in place of one.
+
+    Raises:
+        InvalidInput: naming the key of the first value that cannot be run.
+    """
     values = known_keys(ExperimentInputs, "", content)
     readers = {"experiment_args": ExperimentArguments, "training_args": TrainingArguments}
-    for key, value in values.items():
-        if key in readers:
-            values[key] = readers[key].from_mapping(value)  # type: ignore[attr-defined]
-        else:
-            check_field(ExperimentInputs, "", key, value)
+    for key, reader in readers.items():
+        if key in values:
+            values[key] = reader.from_mapping(values[key])  # type: ignore[attr-defined]
     inputs = ExperimentInputs(**values)
     _refuse_arguments_set_by_the_grid(
         content.get("training_args") or {}, content.get("experiment_args") or {}
@@ -73,18 +80,45 @@ def read_inputs_file(path: str | Path) -> ExperimentInputs:
     return inputs
 
 
-def _read_yaml(path: Path) -> Any:
-    """What the YAML file holds.
+def read_content(path: str | Path) -> dict[Any, Any]:
+    """The keys and values of a YAML or JSON file, unchecked.
 
     Raises:
-        InvalidInputsFile: if the file cannot be read, is not YAML or gives a key twice.
+        InvalidInputsFile: as `parse_content`, or if the file cannot be read.
     """
-    name = path.name
+    name = Path(path).name
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InvalidInputsFile(f"{name}: cannot be read: {reason}") from None
+    return parse_content(text, name)
+
+
+def parse_content(text: str, name: str) -> dict[Any, Any]:
+    """The keys and values of a text in YAML or JSON, unchecked.
+
+    Args:
+        name: what the messages call the text.
+
+    Raises:
+        InvalidInputsFile: if the text is empty, in neither form, no mapping, or gives a key twice.
+    """
+    content = _parse(text, name)
+    if content is None:
+        raise InvalidInputsFile(f"{name}: is empty; see phi3_inputs.yaml for what belongs in it")
+    if not isinstance(content, dict):
+        raise InvalidInputsFile(
+            f"{name}: {show(content)} is not a mapping; "
+            f"its keys are {', '.join(f.name for f in dataclasses.fields(ExperimentInputs))}"
+        )
+    return content
+
+
+def _parse(text: str, name: str) -> Any:
+    # JSON may be indented by tabs, YAML may not. Within a text JSON writes a tab as \\t.
+    if text.lstrip().startswith("{"):
+        text = text.replace("\t", " ")
     try:
         content = yaml.safe_load(text)
         _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), set())

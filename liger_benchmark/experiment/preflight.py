@@ -15,8 +15,9 @@ from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.estimate import config_at_hand
-from liger_benchmark.sources.fetch import has_tokenizer, origin_of
-from liger_benchmark.training.dataset import no_tokenizer
+from liger_benchmark.sources.fetch import origin_of
+from liger_benchmark.training.causal_models import check_causal
+from liger_benchmark.training.dataset import check_tokenizer_files
 from liger_benchmark.training.liger_kernels import liger_switches
 from liger_benchmark.training.triton_interpreter import check_without_gpu
 from liger_benchmark.validation import InvalidInput, show
@@ -41,12 +42,13 @@ def check_experiment(
     for kind, name in names.items():
         if origin_of(name, kind) == "folder":  # type: ignore[arg-type]
             if on_cluster:
+                what = "folder" if Path(name).expanduser().is_dir() else "file"
                 raise InvalidInput(
-                    f"training_args.{kind}_name: {name!r} is a folder on this machine, where a "
+                    f"training_args.{kind}_name: {name!r} is a {what} on this machine, where a "
                     "cluster cannot read it; give a Hub id or builtin:NAME"
                 )
-            if kind == "model" and not has_tokenizer(Path(name).expanduser()):
-                raise no_tokenizer(name)
+            if kind == "model":
+                check_tokenizer_files(Path(name).expanduser(), name)
     config = config_at_hand(grid[0].model_name)
     if config is not None:
         # A machine that only registers the workflow may lack the packages for training.
@@ -63,7 +65,7 @@ def check_experiment(
 
 
 def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) -> None:
-    """Refuse a grid that asks for kernels or an attention that the model's architecture lacks.
+    """Refuse a model that cannot be trained, and kernels or an attention that it lacks.
 
     Args:
         config: the model's `config.json`.
@@ -71,6 +73,15 @@ def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) ->
     Raises:
         InvalidInput: naming what Liger has kernels for, or which attention to set instead.
     """
+    quantization = config.get("quantization_config") or config.get("compression_config")
+    if quantization:
+        method = quantization.get("quant_method") if isinstance(quantization, Mapping) else None
+        raise InvalidInput(
+            "training_args.model_name: its config.json has a quantization_config"
+            f"{f' ({method})' if method else ''}, and quantised weights cannot be trained whole; "
+            "take the model that they were made from, or remove quantization_config if the weights "
+            "are not quantised"
+        )
     model_type = config.get("model_type")
     if model_type is None:
         return  # transformers will judge it
@@ -78,6 +89,7 @@ def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) ->
         raise InvalidInput(
             f"training_args.model_name: model_type in config.json: {show(model_type)} is not a text"
         )
+    check_causal(model_type)
     for arguments in grid:
         check_attention(model_type, arguments.attn_implementation)
         if arguments.use_liger:

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from flytekit.exceptions.base import FlyteException
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 
-from image_spec import GPU_KIND
 from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate, preflight
-from liger_benchmark.flyte import tracking
-from liger_benchmark.flyte.local_run import current_grid_run, is_local, storage
+from liger_benchmark.flyte import failures, tracking
+from liger_benchmark.flyte.execution import is_local, keeps_runs, storage
+from liger_benchmark.flyte.local_run import current_grid_run
+from liger_benchmark.flyte.page_so_far import publish_so_far
+from liger_benchmark.flyte.pod_memory import check_pod_memory
+from liger_benchmark.flyte.settings import GPU_KIND
 from liger_benchmark.report.progress import describe
-from liger_benchmark.run import FAILED, Run, UnreadableRun, read_run, write_run
-from liger_benchmark.training import dataset, environment
+from liger_benchmark.run import Run, UnreadableRun, write_run
+from liger_benchmark.training import dry_pass, environment
 from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import summary
 
@@ -41,22 +44,28 @@ def run_or_reuse(
     """
     grid = current_grid_run()
     folder = store.run_folder(storage(), arguments, dataset_folder, model_folder)
-    grid.progress.condition_begins(arguments.condition)
+    grid.progress.condition_begins(arguments.condition, arguments.max_steps)
     store.clear_failure(storage(), arguments)
-    run = store.finished(folder)
+    run = store.finished(folder) if keeps_runs() else None
     reused = run is not None
     if run is None:
         try:
             run = store.run_and_keep(
-                folder, partial(_train_and_log, arguments, dataset_folder, model_folder)
+                folder,
+                partial(_train_and_log, arguments, dataset_folder, model_folder),
+                overwrite=not keeps_runs(),
             )
         except Exception as error:
             grid.progress.condition_ends(f"failed: {summary(error)}")
-            store.keep_failure(storage(), arguments, error, tracking.address())
+            store.keep_failure(storage(), arguments, error, tracking.address() | failures.attempt())
+            if is_local():
+                publish_so_far(grid, store.last_failure(storage(), arguments))
             raise
     how = describe(run) + (" (kept from an earlier run)" if reused else "")
     grid.progress.condition_ends(how, reused)
     grid.returned[folder] = arguments
+    if is_local():
+        publish_so_far(grid, run, reused)
     return folder, run
 
 
@@ -64,6 +73,8 @@ def is_kept(
     arguments: TrainingArguments, dataset_folder: FlyteDirectory, model_folder: FlyteDirectory
 ) -> bool:
     """Whether this machine keeps the condition's result, so that nothing has to be trained."""
+    if not keeps_runs():
+        return False
     folders = [Path(folder.download()) for folder in (dataset_folder, model_folder)]
     return store.finished(store.run_folder(storage(), arguments, *folders)) is not None
 
@@ -73,17 +84,28 @@ def check_and_announce(
 ) -> None:
     """Refuse what only the downloads could tell, and say how long the grid will take.
 
-    On a cluster the rows are left to the training tasks: the dynamic task has no room for them.
+    On a cluster the dry pass is left to the training tasks, and of the model nothing but its
+    `config.json` is fetched: the dynamic task has no room for more.
 
     Raises:
-        InvalidInput: if the rows do not fit the format, or the model lacks what an arm asks for.
+        InvalidInput: if the rows do not fit the format, the model lacks what an arm asks for, or a
+            training pod has too little memory for it.
     """
     if is_local():
-        dataset.check_rows(Path(dataset_folder.download()), grid)
-    config = estimate.config_in(Path(model_folder.download())) or {}
+        config = estimate.config_in(Path(model_folder.download())) or {}
+        gpu = environment.visible_gpu()
+    else:
+        file = FlyteFile.from_source(f"{model_folder.remote_source.rstrip('/')}/config.json")
+        config = estimate.config_in(Path(file.download()).parent) or {}
+        check_pod_memory(grid, config)
+        gpu = GPU_KIND
     preflight.check_model(grid, config)
+    # From the end, since an interrupted grid lacks its last runs.
+    if is_local() and not all(
+        is_kept(each, dataset_folder, model_folder) for each in reversed(grid)
+    ):
+        _dry_pass(grid, Path(dataset_folder.download()), Path(model_folder.download()))
     if estimate.config_at_hand(grid[0].model_name) is None:
-        gpu = environment.visible_gpu() if is_local() else GPU_KIND
         print(estimate.expected(grid, config, gpu), flush=True)
 
 
@@ -94,36 +116,47 @@ def replace_missing_runs() -> None:
 
 
 def collect_results(
-    results: Sequence[Result | None], grid: Sequence[TrainingArguments], folder: Path
+    results: Sequence[Result | None],
+    grid: Sequence[TrainingArguments],
+    folder: Path,
+    model_folder: FlyteDirectory | None = None,
 ) -> None:
     """Bring every condition's history and record into the experiment's `folder`, under `runs/`.
 
     A result whose files are gone or damaged is shown as failed, and costs no other its place.
+
+    Args:
+        model_folder: the model that was trained on: failures on a cluster are kept beside it.
     """
-    for arguments, result in zip(grid, results, strict=True):
+    for index, (arguments, result) in enumerate(zip(grid, results, strict=True)):
         to = folder / "runs" / arguments.slug
         try:
-            _collect(arguments, result, to)
+            if result is None:
+                write_run(to, failures.failed_run(arguments, index, model_folder))
+            else:
+                record = Path(result.record.download())
+                history = Path(result.training_history.download())
+                store.copy_run(history, record, to)
         except (OSError, FlyteException, UnreadableRun) as error:
             write_run(to, store.lost_run(arguments, error))
-
-
-def _collect(arguments: TrainingArguments, result: Result | None, to: Path) -> None:
-    if result is not None:
-        record = Path(result.record.download())
-        history = Path(result.training_history.download())
-        store.copy_run(history, record, to)
-        return
-    failure = store.failure_folder(storage(), arguments)
-    write_run(to, read_run(failure) if failure.is_dir() else Run(arguments, FAILED))
 
 
 def _train_and_log(
     arguments: TrainingArguments, dataset_folder: Path, model_folder: Path, output_folder: Path
 ) -> Run:
     """Train, passing every step's figures and the outcome on to W&B if it tracks this condition."""
-    run = run_condition(
-        arguments, dataset_folder, model_folder, output_folder, on_row=tracking.log_row
-    )
-    run.record |= tracking.log_outcome(run.outcome)
+    if not is_local():
+        _dry_pass([arguments], dataset_folder, model_folder)
+
+    def on_row(row: dict[str, Any]) -> None:
+        tracking.log_row(row)
+        current_grid_run().progress.step_ends()
+
+    run = run_condition(arguments, dataset_folder, model_folder, output_folder, on_row=on_row)
+    run.record |= tracking.log_outcome(run.outcome) | failures.attempt()
     return run
+
+
+def _dry_pass(grid: list[TrainingArguments], dataset_folder: Path, model_folder: Path) -> None:
+    for line in dry_pass.check_grid(grid, dataset_folder, model_folder):
+        print(line, flush=True)

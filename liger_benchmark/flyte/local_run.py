@@ -11,14 +11,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flytekit import current_context
-from flytekit.core.context_manager import FlyteContextManager
-
+from liger_benchmark import folders
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.report.progress import Progress
+from liger_benchmark.run import Run
+from liger_benchmark.wording import plural
 
-# Local results lie in the project, where they last; flytekit's own folder is a temporary one.
-BUILD = Path(__file__).resolve().parents[2] / "build"
+# Not the SDKs' own folders for a local run, which are temporary.
+BUILD = folders.BUILD
 
 
 @dataclass
@@ -29,11 +29,17 @@ class GridRun:
         grid: its conditions; empty in a pod, which knows only its own.
         progress: prints where the grid is.
         returned: the folders of the runs that were returned, with their conditions.
+        ended: the runs that have ended, failed ones too, in order.
+        page: the page of these; None as long as there is none.
+        wandb_unreachable: why W&B could not be reached by a condition; None if it could.
     """
 
     grid: list[TrainingArguments] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
     returned: dict[Path, TrainingArguments] = field(default_factory=dict)
+    ended: list[Run] = field(default_factory=list)
+    page: Path | None = None
+    wandb_unreachable: str | None = None
 
 
 _current: ContextVar[GridRun | None] = ContextVar("grid_run", default=None)
@@ -47,21 +53,22 @@ def grid_run(grid: list[TrainingArguments]) -> Iterator[GridRun]:
     token = _current.set(run)
     try:
         yield run
+    except (KeyboardInterrupt, SystemExit):  # flytekit makes the second of a Ctrl-C
+        run.progress.end()
+        print(_what_is_kept(run), flush=True)
+        raise
     finally:
+        run.progress.end()
         _current.reset(token)
+
+
+def _what_is_kept(run: GridRun) -> str:
+    """What an interrupted grid leaves, in a line or two."""
+    kept = f"{len(run.returned)} of {plural(len(run.grid), 'run')} are kept"
+    text = f"Interrupted: {kept}, and the same command goes on with the others."
+    return text if run.page is None else f"{text}\nThe page so far: {run.page}"
 
 
 def current_grid_run() -> GridRun:
     """The grid that runs in this process, or an empty one."""
     return _current.get() or GridRun()
-
-
-def is_local() -> bool:
-    """Whether Flyte runs its tasks here, in this process, rather than in a pod."""
-    state = FlyteContextManager.current_context().execution_state
-    return state is not None and state.is_local_execution()
-
-
-def storage() -> Path:
-    """Where files go: `BUILD` in a local run, the pod's working directory on a cluster."""
-    return BUILD if is_local() else Path(current_context().working_directory)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import wandb
-from wandb.errors import AuthenticationError, UsageError
+from wandb.errors import AuthenticationError, CommError, UsageError
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.run import FAILED
@@ -37,10 +37,12 @@ class TrackedRun:
 
     Attributes:
         problems: a line each, every line once.
+        unreachable: why W&B could not be reached; None if it could.
     """
 
-    def __init__(self) -> None:
-        self.problems: list[str] = []
+    def __init__(self, unreachable: str | None = None) -> None:
+        self.unreachable = unreachable
+        self.problems = [] if unreachable is None else [unreachable]
 
     def note(self, problem: str) -> None:
         """Say a problem, once a condition: a W&B that is gone would be missed at every step."""
@@ -78,7 +80,9 @@ class TrackedRun:
                 "wandb_api_key on a cluster), or set training_args.report_to to none"
             ) from None
         except Exception as error:
-            self.note(f"the run is not tracked: {_one_line(error)}")
+            self.note(problem := f"the run is not tracked: {_one_line(error)}")
+            if isinstance(error, CommError | TimeoutError):
+                self.unreachable = problem
 
     def close(self, exit_code: int) -> None:
         """Finish the W&B run; a W&B process that is gone or stuck is left behind with it.
@@ -115,7 +119,8 @@ def wandb_run(
     run_id: str | None = None,
     api_key: str | None = None,
     notes: str | None = None,
-) -> Iterator[None]:
+    unreachable: str | None = None,
+) -> Iterator[TrackedRun]:
     """A W&B run for the condition: open inside the block, failed if the block raises.
 
     Args:
@@ -123,26 +128,29 @@ def wandb_run(
         folder: where W&B keeps its files, unless WANDB_DIR says otherwise.
         run_id: the run's address within the project; W&B makes one up if None.
         api_key: if None, W&B finds its own: WANDB_API_KEY, or that of `wandb login`.
+        unreachable: why an earlier condition could not reach W&B: it is then not tried again, which
+            would cost every condition the same wait.
 
     Raises:
         TrackingRefused: if there is no API key, or W&B refuses it.
     """
-    tracked = TrackedRun()
-    tracked.open(
-        name=arguments.condition,
-        config=dataclasses.asdict(arguments),
-        project=project,
-        entity=entity or None,
-        group=group,
-        dir=os.environ.get("WANDB_DIR") or str(folder),
-        id=run_id,
-        notes=notes,
-        reinit="finish_previous",
-        api_key=api_key,
-    )
+    tracked = TrackedRun(unreachable)
+    if unreachable is None:
+        tracked.open(
+            name=arguments.condition,
+            config=dataclasses.asdict(arguments),
+            project=project,
+            entity=entity or None,
+            group=group,
+            dir=os.environ.get("WANDB_DIR") or str(folder),
+            id=run_id,
+            notes=notes,
+            reinit="finish_previous",
+            api_key=api_key,
+        )
     token = _current.set(tracked)
     try:
-        yield
+        yield tracked
     except BaseException:
         tracked.if_open(lambda run: run.summary.update({"outcome": FAILED}))
         tracked.close(exit_code=1)

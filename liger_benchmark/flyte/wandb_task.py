@@ -11,11 +11,12 @@ from flytekit.types.directory import FlyteDirectory
 from flytekitplugins.wandb import wandb_init
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.flyte import tracking
+from liger_benchmark.flyte import failures, tracking
 from liger_benchmark.flyte.cache_versions import TRAINING_VERSION
 from liger_benchmark.flyte.conditions import is_kept
 from liger_benchmark.flyte.credentials import WANDB_SECRET, read_secret
-from liger_benchmark.flyte.local_run import current_grid_run, is_local, storage
+from liger_benchmark.flyte.execution import is_local, storage
+from liger_benchmark.flyte.local_run import current_grid_run
 
 
 class track_with_wandb(wandb_init):
@@ -37,17 +38,33 @@ class track_with_wandb(wandb_init):
             TrackingRefused: if there is no API key, or W&B refuses it.
             MissingSecret: if a pod does not have the key.
         """
+        with failures.kept(training_args, model_cache_dir):
+            return self._execute(training_args, dataset_cache_dir, model_cache_dir)
+
+    def get_extra_config(self) -> dict[str, Any]:
+        """What the console makes its link to W&B of; without an entity there is no such page."""
+        return dict(super().get_extra_config()) if self.entity else {}
+
+    def _execute(
+        self,
+        training_args: TrainingArguments,
+        dataset_cache_dir: FlyteDirectory,
+        model_cache_dir: FlyteDirectory,
+    ) -> Any:
         train = partial(self.task_function, training_args, dataset_cache_dir, model_cache_dir)
         kept = partial(is_kept, training_args, dataset_cache_dir, model_cache_dir)
         if training_args.report_to != "wandb" or kept():
             return train()
+        grid = current_grid_run()
         with tracking.wandb_run(
             training_args,
             project=self.project,
             entity=self.entity,
             folder=storage(),
+            unreachable=grid.wandb_unreachable,
             **wandb_options(training_args),
-        ):
+        ) as tracked:
+            grid.wandb_unreachable = tracked.unreachable
             return train()
 
 

@@ -7,22 +7,25 @@ from collections.abc import Sequence
 import pandas as pd
 
 from liger_benchmark.analysis.arms import display_order
-from liger_benchmark.analysis.comparison import BF16_LOSS_BOUND, FP32_LOSS_BOUND
 from liger_benchmark.analysis.overhead import begins_a_session, overhead_seconds
 from liger_benchmark.analysis.tables import Analysis
+from liger_benchmark.analysis.validity import loss_bound
 from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.figures.curves import loss_curves, phase_bars, throughput_curves
 from liger_benchmark.report.markup import (
     Column,
     arm_cell,
     figure,
+    folded,
+    heading,
     integer_cell,
     number_cell,
     paragraph,
     table,
 )
 from liger_benchmark.run import Run
-from liger_benchmark.wording import enumerate_words, known, number, small_fraction
+from liger_benchmark.wording import enumerate_words, known, number, plural, small_fraction
 
 
 def curves(analysis: Analysis) -> str:
@@ -37,21 +40,27 @@ def curves(analysis: Analysis) -> str:
         + (f" · Δ {small_fraction(differences[size])}" if known(differences.get(size)) else "")
         for size in sizes
     }
-    return (
-        "<h3>Loss</h3>"
+    arms = arms_shown(analysis)
+    losses = (
+        heading("Loss", "loss")
         + paragraph(_about_losses(analysis))
         + figure(
-            loss_curves(with_steps, analysis.arms, titles),
+            "loss",
             f"Training loss over steps by batch size. {_loss_finding(analysis)}",
             "Every run is a line; lines that lie over each other look like one.",
+            loss_curves(with_steps, arms, titles),
         )
-        + "<h3>Speed</h3>"
+    )
+    if analysis.hardware.trial:
+        return losses
+    return (
+        losses
+        + heading("Speed", "speed")
         + figure(
-            throughput_curves(
-                with_steps, analysis.arms, {size: f"batch size {size}" for size in sizes}
-            ),
+            "speed",
             "Tokens per second at each step, by batch size, warm-up included.",
             "Shaded: warm-up steps, left out of every average.",
+            throughput_curves(with_steps, arms, {size: f"batch size {size}" for size in sizes}),
         )
     )
 
@@ -66,7 +75,7 @@ def _about_losses(analysis: Analysis) -> str:
             "weights, so their losses are not compared."
         )
     bf16 = analysis.runs[0].training_args.bf16
-    bound = small_fraction(BF16_LOSS_BOUND if bf16 else FP32_LOSS_BOUND)
+    bound = small_fraction(loss_bound(analysis.runs[0].training_args))
     whose = "the two arms’ losses"
     if len(analysis.arms) > 2:
         whose = f"an arm’s loss from that of {analysis.baseline}"
@@ -85,7 +94,7 @@ def _about_losses(analysis: Analysis) -> str:
 
 def where_the_time_goes(analysis: Analysis) -> str:
     """The body of "Where the time goes": seconds by phase, in a figure and a table."""
-    in_order = sorted(analysis.runs, key=display_order(analysis.arms))
+    in_order = sorted(analysis.runs, key=display_order(arms_shown(analysis)))
     timed = [run for run in in_order if run.record.get("phases")]
     if not timed:
         return paragraph("No run recorded its phases.")
@@ -110,16 +119,17 @@ def _mean_phases_figure(analysis: Analysis, timed: Sequence[Run], seconds: pd.Da
     shown = [
         (size, arm)
         for size in sorted(cells.unique(0))
-        for arm in analysis.arms
+        for arm in arms_shown(analysis)
         if (size, arm) in means.index
     ]
     caption = "Arm and batch size; mean over the repeats"
     if left_out.any():
         caption += ", without a session’s first run, which waits for the imports"
     return figure(
-        phase_bars(means.loc[shown].set_axis([f"{arm}, {size}" for size, arm in shown])),
+        "phases",
         f"Seconds by phase for each arm and batch size. {_overhead_sentence(analysis)}",
         f"{caption}.",
+        phase_bars(means.loc[shown].set_axis([f"{arm}, {size}" for size, arm in shown])),
     )
 
 
@@ -137,11 +147,10 @@ def _phases_of_runs_table(timed: Sequence[Run], seconds: pd.DataFrame) -> str:
     ]
     columns = [Column("Arm"), Column("Batch size", True), Column("Run", True)]
     columns += [Column(_phase(name), True) for name in with_overhead]
-    return table(
-        "Seconds by phase, every run. Overhead is all but the steps, warm-up among them.",
-        columns,
-        rows,
-        "dense sortable",
+    caption = "Seconds by phase, every run. Overhead is all but the steps, warm-up among them."
+    return folded(
+        f"Seconds by phase of {plural(len(timed), 'run')}",
+        table(caption, columns, rows, "dense sortable"),
     )
 
 

@@ -77,12 +77,48 @@ def items(texts: Iterable[str], css_class: str) -> str:
     return f"<ul{_class(css_class)}>{inner}</ul>" if inner else ""
 
 
-def figure(svg: str, label: str, caption: str) -> str:
-    """A figure with its caption; `label` is its name for a screen reader."""
-    return (
-        f"<figure>{accessible(svg, escape(label))}"
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+def heading(text: str, anchor: str) -> str:
+    """A heading of a part of a section, which a link can lead to."""
+    return f'<h3 id="{anchor}">{escape(text)}</h3>'
+
+
+def figure(name: str, label: str, caption: str, *svgs: str) -> str:
+    """A figure with its caption.
+
+    Args:
+        name: of the files that it is saved as.
+        label: its name for a screen reader.
+        svgs: one, or one for a wide window and one for a narrow window.
+    """
+    classes = ("wide", "narrow") if len(svgs) > 1 else ("only",)
+    drawn = "".join(
+        f'<div class="{size}">{accessible(svg, escape(label))}</div>'
+        for size, svg in zip(classes, svgs, strict=True)
     )
+    if len(svgs) == 1:
+        drawn = _scroll(drawn, f"Figure: {name}")
+    return (
+        f'<figure data-name="{escape(name)}">{drawn}<figcaption>{escape(caption)}</figcaption>'
+        "</figure>"
+    )
+
+
+def copy_button(text: str, label: str) -> str:
+    """A button that copies `text`; hidden until the page's script has made it work."""
+    return (
+        f'<button type="button" class="copy" hidden data-copy="{escape(text)}">'
+        f"{escape(label)}</button>"
+    )
+
+
+def code(text: str) -> str:
+    """A block of code or of a file's text, with a button to copy it."""
+    return f'<div class="code"><pre>{escape(text)}</pre>{copy_button(text, "Copy")}</div>'
+
+
+def folded(summary: str, content: str) -> str:
+    """`content` that is shown once its summary is clicked, and in print."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def table(
@@ -94,11 +130,18 @@ def table(
         for column in columns
     )
     body = "".join(f"<tr>{''.join(map(_cell, row, range(len(columns))))}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table{_class(css_class)}>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
+    return _scroll(
+        f"<table{_class(css_class)}>"
+        f"<caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>",
+        f"Table: {caption}",
     )
+
+
+def _scroll(content: str, label: str) -> str:
+    """What may be wider than a narrow window; it can be scrolled with the keyboard too."""
+    name = escape(label)
+    return f'<div class="scroll" role="group" tabindex="0" aria-label="{name}">{content}</div>'
 
 
 def download(name: str, media_type: str, text: str, label: str) -> str:

@@ -8,6 +8,7 @@ The page is one HTML file that fetches nothing.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +24,10 @@ from liger_benchmark.analysis.tables import (
     read_experiment,
 )
 from liger_benchmark.report import curves, record, results
+from liger_benchmark.report.browser.script import SCRIPT
 from liger_benchmark.report.inputs import inputs_yaml
 from liger_benchmark.report.markup import escape
-from liger_benchmark.report.stylesheet import SCRIPT, STYLE
+from liger_benchmark.report.stylesheet import PAGE_STYLE, STYLE
 from liger_benchmark.run import Run, UnreadableRun
 
 PAGE_NAME = "report.html"
@@ -51,14 +53,15 @@ def render_decks(analysis: Analysis) -> dict[str, str]:
 def render_page(analysis: Analysis) -> str:
     """The whole report as one self-contained HTML page."""
     title = f"Liger Kernel benchmark: {analysis.model} on {analysis.hardware.name}"
+    sections = "".join(_sections(analysis).values())
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title>"
-        f"<style>body{{margin:0}}{STYLE}</style></head>"
-        f'<body class="lb"><header><h1>{escape(title)}</h1></header>'
-        f"<main>{''.join(_sections(analysis).values())}</main>"
+        f"<style>{STYLE}{PAGE_STYLE}</style></head>"
+        f'<body class="lb"><header><h1>{escape(title)}</h1>{_contents(sections)}</header>'
+        f"<main>{sections}</main>"
         f"<script>{SCRIPT}</script></body></html>\n"
     )
 
@@ -98,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         runs = read_experiment(options.folders)
-        analysis = analyse(runs, options.baseline or _baseline_in(options.folders[0], runs))
+        analysis = analyse(runs, options.baseline or baseline_in(options.folders[0], runs))
         output = options.output or options.folders[0] / PAGE_NAME
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(render_page(analysis), encoding="utf-8")
@@ -109,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _baseline_in(folder: Path, runs: Sequence[Run]) -> str | None:
+def baseline_in(folder: Path, runs: Sequence[Run]) -> str | None:
     """The baseline that the inputs file in the folder names, if it is an arm of the runs."""
     try:
         inputs = yaml.safe_load((folder / INPUTS_NAME).read_text(encoding="utf-8"))
@@ -121,9 +124,24 @@ def _baseline_in(folder: Path, runs: Sequence[Run]) -> str | None:
 
 def _sections(analysis: Analysis) -> dict[str, str]:
     return {
-        name: f"<section><h2>{escape(name)}</h2>{body(analysis)}</section>"
+        name: f'<section><h2 id="{_anchor(name)}">{escape(name)}</h2>{body(analysis)}</section>'
         for name, body in _SECTIONS.items()
     }
+
+
+def _anchor(name: str) -> str:
+    return name.lower().replace(" ", "-")
+
+
+def _contents(sections: str) -> str:
+    """Links to the headings of the first section's parts, and to the other sections."""
+    first, *others = sections.split("<section>")[1:]
+    found = re.findall(r'<h3 id="([^"]+)">([^<]+)</h3>', first)
+    found += [
+        pair for text in others for pair in re.findall(r'<h2 id="([^"]+)">([^<]+)</h2>', text)
+    ]
+    links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in found)
+    return f'<nav aria-label="Contents"><ul>{links}</ul></nav>'
 
 
 if __name__ == "__main__":

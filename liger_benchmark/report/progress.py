@@ -1,50 +1,156 @@
-"""Progress lines of a local run: which condition of how many, how it ended, the time left."""
+"""Progress of a local run: which condition of how many, its steps, how it ended, the time left.
+
+In a terminal a bar stands below the lines; elsewhere there are only the lines.
+"""
 
 from __future__ import annotations
 
 import datetime
+import io
 import sys
 import time
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
 
 from liger_benchmark.run import COMPLETED, Run
 
 
+def replace_unprintable() -> None:
+    """Let characters that the terminal's encoding lacks be replaced rather than end the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper) or stream.encoding.lower().startswith("utf"):
+            continue
+        if stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
 class Progress:
-    """Lines on standard output, one when a condition begins and one when it has ended."""
+    """Lines on standard output, one when a condition begins and one when it has ended.
+
+    Attributes:
+        total, done: conditions in the grid, and those of them that have ended.
+        trained: those of `done` that were trained now, rather than found finished.
+    """
 
     def __init__(self) -> None:
+        self.bar: Bar | None = None
         self.begin(0)
 
     def begin(self, total: int) -> None:
-        """Count from nothing to `total` conditions."""
+        """Count from nothing to `total` conditions, and show the bar if this is a terminal."""
+        self.end()
         self.total = total
-        self.done = 0
-        self.began_at = time.monotonic()
-        self.durations: list[float] = []
+        self.done = self.steps = self.steps_done = 0
+        self.trained = 0
+        self.seconds_trained = 0.0
+        self.began_at = self.condition_began_at = time.monotonic()
+        if total and sys.stdout.isatty():
+            self._show_bar()
 
-    def condition_begins(self, name: str) -> None:
-        """Say that the condition `name` starts now."""
+    def end(self) -> None:
+        """Take the bar away; the lines stay."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def condition_begins(self, name: str, steps: int = 0) -> None:
+        """Say that the condition `name` starts now, which takes `steps` optimisation steps."""
         self.condition_began_at = time.monotonic()
+        self.steps, self.steps_done = steps, 0
         position = f"[{self.done + 1}/{self.total}] " if self.total else ""
-        self._say(f"{position}{name} …")
+        if self.bar is None:
+            self._say(f"{position}{name} …")
+        else:
+            self._move_bar(f"{position}{name}")
+        self.name = f"{position}{name}"
+
+    def step_ends(self) -> None:
+        """Count a step of the condition that runs."""
+        self.steps_done += 1
+        if self.bar is not None:
+            self._move_bar(f"{self.name} · step {self.steps_done}/{self.steps}")
 
     def condition_ends(self, how: str, reused: bool = False) -> None:
         """Say how the condition ended. One that was found finished tells nothing of time left."""
-        now = time.monotonic()
         self.done += 1
         if not reused:
-            self.durations.append(now - self.condition_began_at)
-        line = f"    {how}"
-        left = self.total - self.done
-        if left > 0 and self.durations:
-            each = sum(self.durations) / len(self.durations)
-            line += f" · {_clock(now - self.began_at)} so far, about {_clock(each * left)} left"
-        self._say(line)
+            self.trained += 1
+            self.seconds_trained += time.monotonic() - self.condition_began_at
+        self.steps = self.steps_done = 0
+        if self.bar is not None:
+            self.bar.console.print(Text(f"{self.name}: {how}"))
+            self._move_bar("")
+            return
+        times = self.times()
+        self._say(f"    {how}{f' · {times}' if 'left' in times else ''}")
+
+    def note(self, line: str) -> None:
+        """Say something that is no part of the progress."""
+        if self.bar is None:
+            self._say(f"    {line}")
+        else:
+            self.bar.console.print(Text(line))
+
+    def times(self) -> str:
+        """`0:01:10 so far, about 0:08:10 left`; without the second part until a step has ended."""
+        now = time.monotonic()
+        text = f"{_clock(now - self.began_at)} so far"
+        left = self._seconds_left(now - self.condition_began_at)
+        return text if left is None else f"{text}, about {_clock(left)} left"
+
+    def _seconds_left(self, in_condition: float) -> float | None:
+        """The expected remaining time: a condition takes as long as those trained so far.
+
+        During the first one, its own steps tell how long it takes. Its first step, which compiles,
+        makes that too much rather than too little.
+        """
+        conditions = self.total - self.done
+        if conditions <= 0:
+            return None
+        if self.trained:
+            each = self.seconds_trained / self.trained
+        elif self.steps_done:
+            each = in_condition * self.steps / self.steps_done
+        else:
+            return None
+        return each * conditions - (min(in_condition, each) if self.steps else 0.0)
+
+    def _show_bar(self) -> None:
+        # Once a second: the process that measures is to be left alone.
+        self.bar = Bar(
+            BarColumn(bar_width=24),
+            _Times(self),
+            TextColumn("{task.description}", markup=False),
+            console=Console(file=sys.stdout, highlight=False),
+            refresh_per_second=1,
+            transient=True,
+        )
+        self.bar.add_task("", total=self.total)
+        self.bar.start()
+
+    def _move_bar(self, description: str) -> None:
+        assert self.bar is not None
+        fraction = self.steps_done / self.steps if self.steps else 0.0
+        self.bar.update(TaskID(0), completed=self.done + fraction, description=description)
 
     @staticmethod
     def _say(line: str) -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
+
+
+class _Times(ProgressColumn):
+    """The bar's column with the time so far and the time left."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    def render(self, task: Task) -> Text:
+        return Text(self.progress.times())
 
 
 def describe(run: Run) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,23 +12,32 @@ import pandas as pd
 from liger_benchmark.analysis.arms import display_order
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.columns import (
+    AVG_LOOP_TOKENS_PER_SECOND,
+    AVG_REAL_TOKENS_PER_SECOND,
+    TOTAL_PEAK_ALLOCATED_MB,
+)
+from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.inputs import inputs_yaml
 from liger_benchmark.report.markup import (
     Cell,
     Column,
     arm_cell,
+    code,
     download,
-    escape,
+    folded,
+    heading,
     integer_cell,
     link,
     number_cell,
     paragraph,
     table,
 )
+from liger_benchmark.report.recorded_values import distinct_values, key_table
 from liger_benchmark.report.table import memory_name
 from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY, Run
 from liger_benchmark.validation import one_line
-from liger_benchmark.wording import NO_VALUE, gibibytes, number, significant
+from liger_benchmark.wording import NO_VALUE, gibibytes, known, number, significant
 
 COMMAND = "pyflyte run liger_kernel_finetuning.py benchmarking_experiment --inputs-file inputs.yaml"
 
@@ -40,21 +49,25 @@ _PART_NAMES = {
     "fused_linear_cross_entropy": "fused linear cross-entropy",
     "cross_entropy": "cross-entropy",
 }
+_UNFOLDED = 12  # rows; a longer table of runs is folded
 _SIGNIFICANT = "%.9g"  # more than the clock and the losses hold; keeps the page small
 
 
 def runs(analysis: Analysis) -> str:
     """The body of "Runs": every run, the failed ones with their reason, and the raw numbers."""
-    place = display_order(analysis.arms)
+    place = display_order(arms_shown(analysis))
     records = analysis.runs_table.astype(object).to_dict("records")
     every = sorted(
         zip(records, analysis.runs, strict=True), key=lambda row_and_run: place(row_and_run[1])
     )
     columns = _columns(analysis)
     rows = [[make(row, run) for _, make in columns] for row, run in every]
+    every_run = table(
+        _runs_caption(analysis), [column for column, _ in columns], rows, "dense sortable"
+    )
     return (
-        table("Every run of the grid.", [column for column, _ in columns], rows, "dense sortable")
-        + "<h3>Raw numbers</h3>"
+        (every_run if len(rows) <= _UNFOLDED else folded(f"All {len(rows)} runs", every_run))
+        + heading("Raw numbers", "raw-numbers")
         + paragraph("They are inside this page: nothing is fetched.")
         + _downloads(analysis)
     )
@@ -72,14 +85,14 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
         (Column("Batch size", True), lambda row, _: integer_cell(row[BATCH_SIZE])),
         (Column("Run", True), lambda row, _: integer_cell(row["run"])),
         (Column("Outcome"), lambda row, _: _outcome_cell(row)),
-        numeric("Tokens/s", "avg_tokens_per_second", number),
-        numeric(
-            f"{memory_name(analysis)}, GiB", analysis.memory_column, lambda mb: gibibytes(mb, 2)
-        ),
+        (Column("Tokens/s", True), lambda row, _: _speed_cell(row)),
+        (Column("GiB", True), lambda row, _: _memory_cell(row, analysis.memory_column)),
         numeric("Final loss", "final_loss", lambda loss: number(loss, 4)),
     ]
+    if frame["allocator_retries"].notna().any():
+        shown.append(numeric("Retries", "allocator_retries", number))
     if frame["mfu"].notna().any():
-        shown.append(numeric("MFU", "mfu", lambda mfu: f"{number(100 * mfu, 1)} %"))
+        shown.append(numeric("MFU", "mfu", lambda mfu: f"{number(100 * mfu, 1)}%"))
     if frame["energy_J_per_token"].notna().any():
         shown.append(numeric("J/token", "energy_J_per_token", significant))
     shown += [
@@ -91,33 +104,69 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
     return shown
 
 
+def _speed_cell(row: Mapping[str, Any]) -> Cell:
+    """Tokens per second of the steps; below it those of the loop, and those without padding."""
+    more = [
+        f"{word} {number(row[column])}"
+        for word, column in (
+            ("loop", AVG_LOOP_TOKENS_PER_SECOND),
+            ("real", AVG_REAL_TOKENS_PER_SECOND),
+        )
+        if known(row[column])
+    ]
+    return number_cell(row["avg_tokens_per_second"], number, "\n".join(more))
+
+
+def _memory_cell(row: Mapping[str, Any], column: str) -> Cell:
+    """Peak memory in GiB; below it the peak that was allocated."""
+    used = row[TOTAL_PEAK_ALLOCATED_MB]
+    more = f"used {gibibytes(used, 2)}" if known(used) else ""
+    return number_cell(row[column], lambda mb: gibibytes(mb, 2), more)
+
+
+def _runs_caption(analysis: Analysis) -> str:
+    """What the columns of "Runs" are, as far as they are there."""
+    frame = analysis.runs_table
+    parts = [f"Every run of the grid. GiB: {memory_name(analysis).lower()}"]
+    for column, words in (
+        (TOTAL_PEAK_ALLOCATED_MB, "used: what was allocated of it"),
+        (AVG_LOOP_TOKENS_PER_SECOND, "loop: with what lies between the steps"),
+        (AVG_REAL_TOKENS_PER_SECOND, "real: without padding"),
+    ):
+        if frame[column].notna().any():
+            parts.append(words)
+    return f"{'; '.join(parts)}."
+
+
 def environment(analysis: Analysis) -> str:
     """The body of "Environment": everything that was recorded, and how to repeat the run."""
-    parts = ["<h3>What was recorded</h3>", _activation_table(analysis)]
+    parts = [_activation_table(analysis)]
     for key, title in (
         ("weights", "Weights"),
         ("dataset", "Data"),
         ("environment", "Machine and packages"),
     ):
-        values = _distinct(run.record.get(key) for run in analysis.runs)
+        values = distinct_values(run.record.get(key) for run in analysis.runs)
         if values:
-            parts.append(_key_table(title, values))
-    arguments = _distinct(asdict(run.training_args) for run in analysis.runs)
+            parts.append(key_table(title, values))
+    arguments = distinct_values(asdict(run.training_args) for run in analysis.runs)
     del arguments["arm_name"]  # the arms' names are everywhere else
-    parts.append(_key_table("Training arguments", arguments))
+    parts.append(key_table("Training arguments", arguments))
     recorded = any(run.record.get("environment", {}).get("packages") for run in analysis.runs)
     parts += [
-        "<h3>Repeat this run</h3>",
+        heading("Repeat this run", "repeat"),
         paragraph("Save this as inputs.yaml:"),
-        f"<pre>{escape(inputs_yaml(analysis.runs, analysis.baseline))}</pre>",
+        code(inputs_yaml(analysis.runs, analysis.baseline)),
         paragraph(f"and{', with the versions above,' if recorded else ''} start it with"),
-        f"<pre>{escape(COMMAND)}</pre>",
+        code(COMMAND),
     ]
     return "".join(parts)
 
 
 def _outcome_cell(row: Mapping[str, Any]) -> Cell:
     outcome, detail = _OUTCOMES[row["outcome"]], str(row["detail"])
+    if row["invalid"] and row["outcome"] == COMPLETED:
+        outcome, detail = "invalid", str(row["invalid"])
     # An error's message may be pages long; the whole of it is in the JSON.
     return Cell(outcome, one_line(detail, limit=300))
 
@@ -176,7 +225,12 @@ def _as_json(analysis: Analysis) -> str:
         "cells": rows(analysis.cells),
         "comparison": rows(analysis.comparison),
         "runs": [
-            {"training_args": asdict(run.training_args), "outcome": run.outcome, **run.record}
+            {
+                "training_args": asdict(run.training_args),
+                "outcome": run.outcome,
+                # Hundreds of numbers a run, which `record.json` keeps.
+                **{key: value for key, value in run.record.items() if key != "gradients"},
+            }
             for run in analysis.runs
         ],
     }
@@ -190,7 +244,7 @@ def _activation_table(analysis: Analysis) -> str:
             for run in analysis.runs
             if run.training_args.arm == arm and run.record.get("liger")
         ]
-        for arm in analysis.arms
+        for arm in arms_shown(analysis)
     }
     every = [liger for ligers in of_arms.values() for liger in ligers]
     if not every:
@@ -213,48 +267,3 @@ def _counts(ligers: Sequence[Mapping[str, Any]], part: str) -> str:
         for liger in ligers
     )
     return " or ".join(texts)
-
-
-def _key_table(title: str, values: Mapping[str, list[Any]]) -> str:
-    rows = [[Cell(key), Cell(_show_distinct(found))] for key, found in values.items()]
-    return f"<h3>{escape(title)}</h3>" + table(
-        "One value, or all that the runs had", [Column("Key"), Column("Value")], rows
-    )
-
-
-def _distinct(records: Any) -> dict[str, list[Any]]:
-    """Each key of nested `records`, dotted, with its different values in order of appearance."""
-    found: dict[str, list[Any]] = {}
-    for record in records:
-        for key, value in _flat(record or {}):
-            values = found.setdefault(key, [])
-            if value not in values:
-                values.append(value)
-    return found
-
-
-def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in record.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _show_distinct(values: Sequence[Any], most: int = 6) -> str:
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) == len(values) > most:
-        return f"{min(numbers):g} to {max(numbers):g}"
-    texts = [_show(value) for value in values[:most]]
-    more = len(values) - most
-    return ", ".join(texts) + (f" and {more} more" if more > 0 else "")
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or value == []:
-        return "none"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

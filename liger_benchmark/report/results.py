@@ -1,27 +1,41 @@
-"""The report's first section: headline, verdict, bar plots and the table by batch size."""
+"""The report's first section: the answer, the bar plots, what to turn on, claims and table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from liger_benchmark.analysis.arms import value_on
-from liger_benchmark.analysis.claims import verdict_sentence
 from liger_benchmark.analysis.result_folders import COMPARED_PACKAGES
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,
-    LIGER,
-    VANILLA,
     TrainingArguments,
 )
+from liger_benchmark.report.answer import answer
+from liger_benchmark.report.arm_order import arms_shown
+from liger_benchmark.report.blog import claims_section
+from liger_benchmark.report.data_line import data_line
 from liger_benchmark.report.figures.bars import memory_bars, throughput_bars
-from liger_benchmark.report.markup import Cell, Column, escape, figure, items, paragraph, table
+from liger_benchmark.report.markdown import markdown_table
+from liger_benchmark.report.markup import (
+    code,
+    copy_button,
+    figure,
+    heading,
+    items,
+    paragraph,
+    table,
+)
 from liger_benchmark.report.outcomes import outcome_words
-from liger_benchmark.report.table import by_batch_size, memory_name
+from liger_benchmark.report.recommendation import recommendation
+from liger_benchmark.report.table import Table, by_batch_size, memory_name
+from liger_benchmark.report.trial import checks_table
+from liger_benchmark.run import FAILED
+from liger_benchmark.validation import one_line
 from liger_benchmark.wording import (
     count_of_parameters,
     gibibytes,
@@ -31,7 +45,7 @@ from liger_benchmark.wording import (
 )
 
 _METHOD = (
-    "Only completed runs enter a mean. ± is a 95 % interval: Student’s t over the repeats. "
+    "Only completed runs enter a mean. ± is a 95% interval: Student’s t over the repeats. "
     "Speed-up and saving compare repeat i of an arm with repeat i of the baseline; their intervals "
     "are t intervals on the mean log ratio, so they differ slightly from the ratio of the means. "
     "Tokens include padding, as in the blog."
@@ -39,20 +53,28 @@ _METHOD = (
 
 
 def results(analysis: Analysis) -> str:
-    """The body of "Benchmarking Results": headline, verdict, both bar plots, the table."""
+    """The body of "Benchmarking Results": the answer first, what it rests on after it."""
     notices, warnings = _notices_and_warnings(analysis)
-    parts = [
-        "".join(paragraph(text, "notice") for text in notices),
-        paragraph(analysis.headline, "headline"),
-        paragraph(_what_was_run(analysis), "what"),
-        _verdict(analysis),
-        items(warnings, "warnings"),
-        _bar_plots(analysis),
-        "<h3>By batch size</h3>",
-        by_batch_size(analysis),
-        paragraph(f"{_METHOD} {_peak(analysis)}", "note"),
-    ]
-    return "".join(parts)
+    return "".join(
+        [
+            "".join(paragraph(text, "notice") for text in notices),
+            paragraph(analysis.headline, "headline"),
+            _under_the_headline(analysis, warnings),
+            answer(analysis),
+            *(
+                [_main_table(analysis), _what_failed(analysis), _warnings(warnings)]
+                if analysis.hardware.trial
+                else [
+                    _bar_plots(analysis) if analysis.cells["n_completed"].any() else "",
+                    _what_to_turn_on(analysis),
+                    _what_failed(analysis),
+                    _claims(analysis),
+                    _warnings(warnings),
+                    _main_table(analysis),
+                ]
+            ),
+        ]
+    )
 
 
 def _notices_and_warnings(analysis: Analysis) -> tuple[list[str], list[str]]:
@@ -60,6 +82,73 @@ def _notices_and_warnings(analysis: Analysis) -> tuple[list[str], list[str]]:
     caveats = analysis.caveats
     notices = [caveat.text for caveat in caveats if caveat.kind == "trial"]
     return notices, [caveat.text for caveat in caveats if caveat.kind != "trial"]
+
+
+def _under_the_headline(analysis: Analysis, warnings: Sequence[str]) -> str:
+    """What was run, what became of the data, how many warnings there are, a button to copy."""
+    what, data = _what_was_run(analysis), data_line(analysis.runs)
+    table = _table_of(analysis)
+    text = f"**{analysis.headline}**\n\n{what}\n\n{markdown_table(table.columns, table.rows)}"
+    see = ""
+    if warnings:
+        see = f'<a href="#warnings">{plural(len(warnings), "warning")}</a>'
+    buttons = copy_button(text, "Copy as Markdown")
+    return (
+        paragraph(what, "what")
+        + (paragraph(data, "what") if data else "")
+        + f'<p class="actions">{see}{buttons}</p>'
+    )
+
+
+def _what_to_turn_on(analysis: Analysis) -> str:
+    advice = recommendation(analysis)
+    if advice is None:
+        return ""
+    shown = heading("What to turn on", "turn-on") + paragraph(advice.text)
+    if advice.code:
+        shown += code("\n".join(advice.code))
+    return shown + (paragraph(advice.note, "note") if advice.note else "")
+
+
+def _what_failed(analysis: Analysis) -> str:
+    """The failed runs of each arm and batch size, with the first reason that is known."""
+    failed = analysis.runs_table[analysis.runs_table["outcome"] == FAILED]
+    if failed.empty:
+        return ""
+    texts = []
+    for (arm, size), rows in failed.groupby(["arm", BATCH_SIZE], sort=False):
+        reason = one_line(str(rows["detail"].iloc[0]), limit=200)
+        texts.append(f"{arm} at batch size {size}: {plural(len(rows), 'run')}; {reason}")
+    return heading("What failed", "failed") + items(texts, "failed")
+
+
+def _claims(analysis: Analysis) -> str:
+    return heading("The blog’s claims", "claims") + claims_section(analysis)
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    if not warnings:
+        return ""
+    return heading("Warnings", "warnings") + items(warnings, "warnings")
+
+
+def _main_table(analysis: Analysis) -> str:
+    shown = _table_of(analysis)
+    title = "What was checked" if analysis.hardware.trial else "By batch size"
+    return (
+        heading(title, "by-batch-size")
+        + table(shown.caption, shown.columns, shown.rows, "dense sortable")
+        + f'<p class="actions">{_copy_table(shown)}</p>'
+        + ("" if analysis.hardware.trial else paragraph(f"{_METHOD} {_peak(analysis)}", "note"))
+    )
+
+
+def _table_of(analysis: Analysis) -> Table:
+    return checks_table(analysis) if analysis.hardware.trial else by_batch_size(analysis)
+
+
+def _copy_table(shown: Table) -> str:
+    return copy_button(markdown_table(shown.columns, shown.rows), "Copy the table as Markdown")
 
 
 def _what_was_run(analysis: Analysis) -> str:
@@ -82,7 +171,6 @@ def _what_was_run(analysis: Analysis) -> str:
     texts = [
         args.model_name + (f" ({count_of_parameters(size)} parameters)" if size else ""),
         origin,
-        f"data {args.dataset_name}",
         f"up to {each(lambda a: number(a.max_seq_length))} tokens a sequence",
         f"{each(lambda a: str(a.max_steps))} steps, "
         f"{each(lambda a: str(a.n_warmup_steps))} of them warm-up",
@@ -135,30 +223,14 @@ def _first(analysis: Analysis, part: str) -> dict[str, Any]:
     return next((run.record[part] for run in analysis.runs if run.record.get(part)), {})
 
 
-def _verdict(analysis: Analysis) -> str:
-    text = verdict_sentence(analysis.claims)
-    if not {VANILLA, LIGER} <= set(analysis.arms):
-        reason = analysis.claims[0].not_tested_because
-        return paragraph(f"{text.rstrip('.')}: {reason}.", "note")
-    rows = [
-        [Cell(c.name), Cell(c.published), Cell(c.measured), Cell(c.judgement)]
-        for c in analysis.claims
-    ]
-    columns = [Column(name) for name in ("Claim", "Published", "Measured here", "Judgement")]
-    caption = "What the blog reports, and what this grid shows"
-    if len(analysis.arms) > 2:
-        caption += " for Liger against vanilla"
-    return f'<h3 class="verdict">{escape(text)}</h3>' + table(caption, columns, rows)
-
-
 def _bar_plots(analysis: Analysis) -> str:
     limits = {run.training_args.gpu_memory_limit_gib for run in analysis.runs}
     limit = limits.pop() if len(limits) == 1 else None
-    cells, arms = analysis.cells, analysis.arms
+    cells, arms = analysis.cells, arms_shown(analysis)
     memory = memory_name(analysis)
     caption = "Bars: mean of the repeats that completed"
     if cells["tokens_per_second_low"].notna().any():
-        caption += "; lines on them: 95 % interval"
+        caption += "; lines on them: 95% interval"
     incomplete = cells[cells["n_completed"] < cells["n_runs"]]
     if (incomplete["n_completed"] > 0).any():
         caption += "; “2 of 3”: repeats that completed, where not all did"
@@ -168,13 +240,19 @@ def _bar_plots(analysis: Analysis) -> str:
         f"{row['arm']} at {row[BATCH_SIZE]}: {_cell_in_words(row)}" for _, row in cells.iterrows()
     )
     return (
-        "<h3>Throughput</h3>"
-        + figure(throughput_bars(cells, arms), f"Bar plot by batch size. {alt}.", f"{caption}.")
-        + f"<h3>{escape(memory)}</h3>"
+        heading("Throughput", "throughput")
         + figure(
-            memory_bars(cells, arms, memory.lower(), limit),
+            "throughput",
+            f"Bar plot by batch size. {alt}.",
+            f"{caption}.",
+            throughput_bars(cells, arms),
+        )
+        + heading(memory, "memory")
+        + figure(
+            "memory",
             f"Bar plot of {memory.lower()} by batch size. {alt}.",
             f"{caption}; dashed: the memory limit." if limit else f"{caption}.",
+            memory_bars(cells, arms, memory.lower(), limit),
         )
     )
 
@@ -195,6 +273,4 @@ def _peak(analysis: Analysis) -> str:
             "MFU is 6 × parameters × tokens per second over the dense bf16 peak, "
             f"{device.peak_tflops:g} TFLOP/s for the {device.name}."
         )
-    if not device.timings_count:
-        return f"No MFU is given for a trial {device.trial}."
     return f"No MFU is given: the peak of “{device.name}” is not in this report’s table."

@@ -15,21 +15,24 @@ from liger_benchmark.analysis.claims import (
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
 from liger_benchmark.columns import TOTAL_PEAK_RESIDENT_SET_MB
+from liger_benchmark.report.arm_order import arms_shown
+from liger_benchmark.report.blog import claims_apply
 from liger_benchmark.report.markup import (
     Cell,
     Column,
     arm_cell,
     integer_cell,
     number_cell,
-    table,
     text_in_number_column,
 )
 from liger_benchmark.report.outcomes import completed_of, gain_text, no_number
 from liger_benchmark.wording import (
     all_the_same,
+    gibibytes,
     known,
     number,
     percent_range,
+    signed,
     significant,
     small_fraction,
 )
@@ -54,14 +57,24 @@ class _Row:
     of_size: pd.DataFrame
 
 
-def by_batch_size(analysis: Analysis) -> str:
+@dataclass(frozen=True)
+class Table:
+    """A table before it is written as HTML or as Markdown."""
+
+    caption: str
+    columns: list[Column]
+    rows: list[list[Cell]]
+
+
+def by_batch_size(analysis: Analysis) -> Table:
     """The table "By batch size": columns that no row has anything for are left out."""
     columns = _columns(analysis)
     headings = [Column("Batch size", True), Column("Arm"), *(column for column, _ in columns)]
+    arms = arms_shown(analysis)
     rows = []
     for size in sorted(analysis.cells[BATCH_SIZE].unique()):
         of_size = analysis.cells[analysis.cells[BATCH_SIZE] == size].set_index("arm")
-        for arm in analysis.arms:
+        for arm in arms:
             row = _Row(
                 arm,
                 of_size.loc[arm] if arm in of_size.index else None,
@@ -70,35 +83,43 @@ def by_batch_size(analysis: Analysis) -> str:
                 of_size,
             )
             rows.append([integer_cell(size), arm_cell(arm), *(make(row) for _, make in columns)])
-    return table(_caption(analysis), headings, rows, "dense sortable")
+    return Table(_caption(analysis), headings, rows)
 
 
 def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[_Row], Cell]]]:
     """The columns after the arm's, each with what makes its cell for a row."""
     several = len(analysis.arms) > 1
-    cells, shown = analysis.cells, []
-    shown.append((Column("Tokens/s", True), lambda r: _mean_cell(r, "tokens_per_second", 1.0, 0)))
+    cells = analysis.cells
+    shown: list[tuple[Column, Callable[[_Row], Cell]]] = [(Column("Tokens/s", True), _speed_cell)]
     if several:
-        shown.append((Column("Speed-up", True), lambda row: _gain_cell(row, "speedup")))
-    shown.append((Column("GiB", True), lambda row: _mean_cell(row, "peak_memory_MB", 1024.0, 2)))
+        shown.append((Column("Speed-up", True), _speedup_cell))
+    shown.append((Column("GiB", True), _memory_cell))
     if several:
-        shown.append((Column("Saving", True), lambda row: _gain_cell(row, "memory_saving")))
+        shown.append((Column("Saving", True), _saving_cell))
     if cells["mfu"].notna().any():
         shown.append((Column("MFU, %", True), _mfu_cell))
     if cells["energy_J_per_token"].notna().any():
         shown.append((Column("J/token", True), _energy_cell))
     if several:
         shown.append((Column("Loss differ\N{SOFT HYPHEN}ence", True), _loss_cell))
-    if not analysis.published.empty:
-        shown.append((Column("Against the published"), lambda row: _against_cell(row, analysis)))
+    if claims_apply(analysis):
+        shown.append((Column("Against the published"), _against_cell))
     return shown
 
 
 def _caption(analysis: Analysis) -> str:
-    caption = f"Means with their 95 % intervals; GiB: {memory_name(analysis).lower()}"
+    caption = f"Means with their 95% intervals; GiB: {memory_name(analysis).lower()}"
     if len(analysis.arms) > 1:
         caption += f"; speed-up, saving and loss difference: against {analysis.baseline}"
-    return f"{caption}{_equal_repeats(analysis.cells)}."
+    caption += _equal_repeats(analysis.cells)
+    if analysis.cells["loop_tokens_per_second"].notna().any():
+        caption += (
+            "; loop: with what lies between the steps (loading and collating batches, copies, "
+            "logging)"
+        )
+    if analysis.cells["allocated_memory_MB"].notna().any():
+        caption += "; used: peak memory that was allocated, without the allocator’s stock"
+    return f"{caption}."
 
 
 def memory_name(analysis: Analysis) -> str:
@@ -123,7 +144,34 @@ def _equal_repeats(cells: pd.DataFrame) -> str:
     return "; memory without ± was the same in every repeat"
 
 
-def _mean_cell(row: _Row, column: str, divisor: float, decimals: int) -> Cell:
+def _speed_cell(row: _Row) -> Cell:
+    """Tokens per second of the steps, with that of the whole loop below."""
+    more = _detail(row.cell, "loop_tokens_per_second", lambda rate: f"loop {number(rate)}")
+    return _mean_cell(row, "tokens_per_second", 1.0, 0, more)
+
+
+def _memory_cell(row: _Row) -> Cell:
+    """Peak reserved memory, with the peak that was allocated below."""
+    more = _detail(row.cell, "allocated_memory_MB", lambda mb: f"used {gibibytes(mb, 2)}")
+    return _mean_cell(row, "peak_memory_MB", 1024.0, 2, more)
+
+
+def _speedup_cell(row: _Row) -> Cell:
+    more = _detail(row.pair, "loop_speedup_percent", lambda percent: f"loop {signed(percent)}%")
+    return _gain_cell(row, "speedup", more)
+
+
+def _saving_cell(row: _Row) -> Cell:
+    more = _detail(row.pair, "allocated_saving_percent", lambda p: f"used {signed(p)}%")
+    return _gain_cell(row, "memory_saving", more)
+
+
+def _detail(values: pd.Series | None, name: str, write: Callable[[float], str]) -> str:
+    return write(values[name]) if values is not None and known(values[name]) else ""
+
+
+def _mean_cell(row: _Row, column: str, divisor: float, decimals: int, more: str = "") -> Cell:
+    """A cell's mean with its interval, and `more` below."""
     cell = row.cell
     if cell is None or not known(cell[column]):
         return text_in_number_column(no_number(cell))
@@ -132,21 +180,23 @@ def _mean_cell(row: _Row, column: str, divisor: float, decimals: int) -> Cell:
     if known(high) and not all_the_same(cell[f"{column}_low"], cell[f"{column}_high"]):
         rounded = number(high - value, decimals)
         details.append(f"± {rounded}" if rounded.strip("0.") else f"± < {10**-decimals:g}")
-    details.append(completed_of(cell))
+    details += [completed_of(cell), more]
     return number_cell(value, lambda v: number(v, decimals), "\n".join(filter(None, details)))
 
 
-def _gain_cell(row: _Row, name: str) -> Cell:
+def _gain_cell(row: _Row, name: str, more: str = "") -> Cell:
+    """A gain over the baseline with its interval and the number of pairs, and `more` below."""
     if row.pair is None or not known(row.pair[f"{name}_percent"]):
         return text_in_number_column(gain_text(row.pair, name))
     value, low, high = (row.pair[f"{name}_{part}"] for part in ("percent", "low", "high"))
+    n_pairs = int(row.pair["n_pairs"])
     if all_the_same(low, high):
-        detail = ""
+        detail = f"same in\n{n_pairs} repeats" if n_pairs > 1 else ""
     else:
-        detail = percent_range(low, high, 1) if known(low) else "one repeat"
+        detail = f"{percent_range(low, high, 1)}" if known(low) else "one repeat"
     # A range with signs is long: it takes two lines, so that the table fits a narrow window.
-    detail = detail.replace(" to ", " to\n")
-    return number_cell(value, lambda _: gain_text(row.pair, name), detail)
+    details = (detail.replace(" to ", " to\n"), more)
+    return number_cell(value, lambda _: gain_text(row.pair, name), "\n".join(filter(None, details)))
 
 
 def _mfu_cell(row: _Row) -> Cell:
@@ -167,19 +217,20 @@ def _loss_cell(row: _Row) -> Cell:
     return number_cell(row.pair["loss_difference"], small_fraction, mark)
 
 
-def _against_cell(row: _Row, analysis: Analysis) -> Cell:
+def _against_cell(row: _Row) -> Cell:
     """How Liger's gains over vanilla lie to the blog's, whatever the grid's baseline is."""
     pair, of_size = row.published, row.of_size
     if row.arm != LIGER:
         return Cell()
-    if pair is None or not analysis.hardware.timings_count:
+    if pair is None:
         return Cell("no verdict")
     if not known(pair["speedup_percent"]):
         both = [arm for arm in (VANILLA, LIGER) if arm in of_size.index]
         done = [arm for arm in both if of_size.loc[arm, "n_completed"]]
         if len(done) == 1:
             return Cell(f"only {done[0]}", "completed")
-        return Cell("no verdict", "no common repeat")
+        invalid = [arm for arm in both if of_size.loc[arm, "invalid"]]
+        return Cell("no verdict", f"{invalid[0]} is invalid" if invalid else "no common repeat")
     if pair["n_pairs"] < 2:
         return Cell("no verdict", "one pair of repeats")
     speed = against_range(pair["speedup_percent"], PUBLISHED_SPEEDUP)

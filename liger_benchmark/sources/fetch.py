@@ -16,12 +16,12 @@ from typing import Any
 
 from liger_benchmark import catalog
 from liger_benchmark.files import publish_folder
-from liger_benchmark.sources import builtin, hub
+from liger_benchmark.sources import builtin, hub, row_files
 from liger_benchmark.sources.hub import Kind
 from liger_benchmark.sources.hub import (
     SourceUnavailable as SourceUnavailable,  # part of this interface
 )
-from liger_benchmark.validation import InvalidInput, one_line
+from liger_benchmark.validation import InvalidInput
 
 SOURCE_FILE = "source.json"
 # The indices are included so that a model whose shards are missing fails to load, instead of being
@@ -60,10 +60,16 @@ def fetch_model(name: str, folder: Path) -> Path:
     return publish_folder(folder, fill)
 
 
-def fetch_dataset(name: str, folder: Path) -> Path:
-    """Make the training split of the dataset `name` available as a folder, and return that folder.
+def fetch_dataset(
+    name: str, folder: Path, config: str | None = None, split: str = row_files.TRAINING_SPLIT
+) -> Path:
+    """Make a split of the dataset `name` available as a folder, and return that folder.
 
     It is `folder`, or one beside it if `folder` holds other content (see `publish_folder`).
+
+    Args:
+        config: the configuration, of a dataset on the Hub or a folder that has several.
+        split: the split's name, or a part of one as `datasets` writes it: `train[:1000]`.
 
     Raises:
         InvalidInput: if there is no such folder or built-in dataset, or the name is no Hub id.
@@ -72,15 +78,15 @@ def fetch_dataset(name: str, folder: Path) -> Path:
     import datasets
 
     origin = origin_of(name, "dataset")
+    datasets.disable_progress_bars()
 
     def fill(fresh: Path) -> None:
         if origin == "builtin":
             rows, revision = datasets.Dataset.from_list(builtin.rows(_builtin_name(name))), None
         elif origin == "folder":
-            rows, revision = _load_folder(_folder(name), name), None
+            rows, revision = row_files.load(_folder(name), name, config, split), None
         else:
-            rows, revision = hub.download_dataset(name)
-        datasets.disable_progress_bars()
+            rows, revision = hub.download_dataset(name, config, split)
         rows.save_to_disk(fresh)
         _describe(fresh, name, origin, revision)
 
@@ -104,8 +110,12 @@ def origin_of(name: str, kind: Kind) -> str:
             raise InvalidInput(f"training_args.model_name: {name!r} holds no config.json")
         return "folder"
     if os.path.isfile(os.path.expanduser(name)):
+        if kind == "dataset" and row_files.builder_of(Path(name)):
+            return "folder"
+        readable = f", or a file of rows ({', '.join(row_files.SUFFIXES)})"
         raise InvalidInput(
             f"training_args.{kind}_name: {name!r} is a file; give the folder that holds it"
+            f"{readable if kind == 'dataset' else ''}"
         )
     if name.startswith(("/", ".", "~")):
         raise InvalidInput(
@@ -120,8 +130,13 @@ def origin_of(name: str, kind: Kind) -> str:
     return "hub"
 
 
-def folder_name(name: str) -> str:
-    """A source's name as a single, safe path component: readable text and a hash of the name."""
+def folder_name(name: str, *parts: str | None) -> str:
+    """A source's name as a single, safe path component: readable text and a hash.
+
+    Args:
+        parts: what else tells the source from others of that name; None for what is not given.
+    """
+    name = ":".join([name, *filter(None, parts)])
     readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
     return f"{readable[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
@@ -171,30 +186,3 @@ def _folder(name: str) -> Path:
 def _describe(folder: Path, name: str, origin: str, revision: str | None) -> None:
     description = {"origin": origin, "source": name, "revision": revision}
     (folder / SOURCE_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-
-
-def _load_folder(folder: Path, name: str) -> Any:
-    import datasets
-    import pyarrow
-
-    key = f"training_args.dataset_name: {name!r}"
-    is_saved = any((folder / f).is_file() for f in ("dataset_info.json", "dataset_dict.json"))
-    load = datasets.load_from_disk if is_saved else datasets.load_dataset
-    unreadable = (
-        *(datasets.exceptions.DatasetsError, pyarrow.ArrowException, OSError, ValueError),
-        StopIteration,  # raised by `datasets` for an empty file
-    )
-    try:
-        rows = load(str(folder))
-    except unreadable as error:
-        # The error of `datasets` says that a file could not be read; its cause says why.
-        reason = one_line(error.__cause__ or error, limit=300) or "a file is empty"
-        raise InvalidInput(
-            f"{key} cannot be read as a dataset: {reason}; give a folder with JSON lines, Parquet "
-            "or CSV files, or one saved by `datasets`"
-        ) from None
-    if isinstance(rows, datasets.Dataset):
-        return rows
-    if "train" not in rows:
-        raise InvalidInput(f"{key} has no split 'train'; it has {', '.join(rows)}")
-    return rows["train"]

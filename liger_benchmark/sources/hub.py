@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from liger_benchmark.sources.disk_space import lack_of_space
 from liger_benchmark.validation import one_line
 
 Kind = Literal["model", "dataset"]
@@ -50,13 +51,15 @@ def download_model(name: str, folder: Path) -> str:
     return _with_retries(name, "model", lambda: _download_model(name, folder))
 
 
-def download_dataset(name: str) -> tuple[Any, str | None]:
-    """The training split of the dataset, as `datasets.Dataset`, and its revision.
+def download_dataset(
+    name: str, config: str | None = None, split: str = "train"
+) -> tuple[Any, str | None]:
+    """A split of the dataset, as `datasets.Dataset`, and its revision.
 
     Raises:
         SourceUnavailable: if the Hub cannot be reached, has no such dataset, or denies access.
     """
-    return _with_retries(name, "dataset", lambda: _download_dataset(name))
+    return _with_retries(name, "dataset", lambda: _download_dataset(name, config, split))
 
 
 def model_files(files: Collection[str], read: Callable[[str], str]) -> list[str]:
@@ -99,7 +102,7 @@ def _fetched_model(name: str) -> tuple[Path, list[str]]:
     """
     import huggingface_hub
 
-    info = huggingface_hub.HfApi().model_info(name)
+    info = huggingface_hub.HfApi().model_info(name, files_metadata=True)
 
     def read(file: str) -> str:
         path = huggingface_hub.hf_hub_download(name, file, revision=info.sha)
@@ -108,6 +111,7 @@ def _fetched_model(name: str) -> tuple[Path, list[str]]:
     available = [sibling.rfilename for sibling in info.siblings or []]
     wanted = model_files(available, read)
     _refuse_missing(wanted, available, "its repository")
+    _refuse_if_too_large(name, info, wanted)
     # Without `revision`, which would keep the client from recording which commit `main` is: that
     # record is how the snapshot is found offline.
     snapshot = Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
@@ -140,7 +144,21 @@ def _refuse_missing(wanted: list[str], available: list[str], where: str) -> None
         raise SourceUnavailable(f"{where} lacks {missing[0]}")
 
 
-def _download_dataset(name: str) -> tuple[Any, str | None]:
+def _refuse_if_too_large(name: str, info: Any, wanted: list[str]) -> None:
+    """Refuse a model whose files, as far as they are not in the cache, do not fit on its disk."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    missing = sum(
+        file.size or 0
+        for file in info.siblings or []
+        if file.rfilename in wanted
+        and not isinstance(try_to_load_from_cache(name, file.rfilename, revision=info.sha), str)
+    )
+    if problem := lack_of_space(missing, Path(constants.HF_HUB_CACHE)):
+        raise SourceUnavailable(problem)
+
+
+def _download_dataset(name: str, config: str | None, split: str) -> tuple[Any, str | None]:
     import datasets
     import huggingface_hub
     from huggingface_hub.errors import OfflineModeIsEnabled, RemoteEntryNotFoundError
@@ -150,7 +168,7 @@ def _download_dataset(name: str) -> tuple[Any, str | None]:
         asked = str(huggingface_hub.HfApi().dataset_info(name).sha)
         # `datasets` requests this file first, and reports a gated dataset as a missing one.
         huggingface_hub.hf_hub_download(name, "README.md", repo_type="dataset", revision=asked)
-    rows = datasets.load_dataset(name, split="train", revision=asked)
+    rows = datasets.load_dataset(name, config, split=split, revision=asked)
     # The cache of `datasets` has a folder per revision. After an error `datasets` falls back on
     # any of them, so the revision that was loaded is compared with the one that was asked for.
     folder = Path(rows.cache_files[0]["filename"]).parent.name if rows.cache_files else ""
@@ -169,7 +187,7 @@ def _with_retries(name: str, kind: Kind, download: Callable[[], T]) -> T:
             is_known = problem is not None
             if problem is None:
                 described = one_line(f"{type(error).__name__}: {error}", limit=300)
-                problem = f"cannot be read ({described})"
+                problem = f"cannot be read ({described}){_setting_for(described)}"
             if delay_s is not None and _is_temporary(error):
                 sys.stderr.write(f"{kind} {name}: {problem}; trying again in {delay_s:g} s\n")
                 time.sleep(delay_s)
@@ -238,6 +256,13 @@ def _known_problem(error: BaseException, name: str, kind: Kind) -> str | None:
         if isinstance(cause, (HTTPError, ConnectionError, TimeoutError)):
             return f"the Hub cannot be reached ({type(cause).__name__})"
     return None
+
+
+def _setting_for(described: str) -> str:
+    """Which argument chooses what an error of `datasets` lists; empty for other errors."""
+    if "Config name is missing" in described or "BuilderConfig" in described:
+        return ", set dataset_config"
+    return ", set dataset_split" if "Unknown split" in described else ""
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -10,27 +10,31 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from liger_benchmark.training.answer_tokens import Encoded, Span, encode_texts
+from liger_benchmark.training.messages import (
+    Message,
+    is_answer,
+    read_list,
+    text_of,
+    tidy,
+    worded,
+)
+from liger_benchmark.training.row_counts import NOT_FOUND, REFUSED
 from liger_benchmark.validation import InvalidInput, one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Message = dict[str, Any]
 
+class RefusedRow(InvalidInput):
+    """A row that the chat template does not take.
 
-def is_conversation(cell: Any) -> bool:
-    """Whether a cell is a list of {role, content}, both of them texts."""
-    return isinstance(cell, list) and all(
-        isinstance(message, dict)
-        and isinstance(message.get("role"), str)
-        and isinstance(message.get("content"), str)
-        for message in cell
-    )
+    Attributes:
+        reason: in a few words, by which such rows are counted.
+    """
 
-
-def is_answer(message: Message) -> bool:
-    """Whether a message is the assistant's and not empty."""
-    return message["role"] == "assistant" and bool(message["content"].strip())
+    def __init__(self, problem: str, reason: str) -> None:
+        super().__init__(problem)
+        self.reason = reason
 
 
 class ChatEncoder:
@@ -53,91 +57,152 @@ class ChatEncoder:
             )
         self.tokenizer = tokenizer
         self.name = name
-        self.marked_template = _marked_template(tokenizer)
+        # Marks become token positions by way of offsets, which a tokenizer in Python lacks.
+        self.marked_template = _marked_template(tokenizer) if tokenizer.is_fast else None
 
-    def encode(self, messages: list[Message]) -> Encoded:
+    def encode(self, messages: list[Message], tools: Any = None, row: int = 1) -> Encoded:
         """The conversation up to its last answer, with all answers marked.
 
+        Args:
+            tools: the tools that the template is told of: a list, or that as JSON.
+            row: the row's number, for error messages.
+
         Raises:
-            InvalidInput: if the template refuses the messages, or the answers cannot be located.
+            RefusedRow: if the template refuses the messages, or the answers cannot be located.
         """
         last = max(i for i, message in enumerate(messages) if is_answer(message))
-        messages = messages[: last + 1]
+        conversation = _Conversation(self, messages[: last + 1], tools, row)
         if self.marked_template is None:
-            return self._encode_by_prefixes(messages)
-        encoded = self._apply(
-            messages,
-            chat_template=self.marked_template,
-            return_dict=True,
-            return_assistant_tokens_mask=True,
-        )
+            return self._encode_by_prefixes(conversation)
+        try:
+            encoded = conversation.apply(
+                chat_template=self.marked_template,
+                return_dict=True,
+                return_assistant_tokens_mask=True,
+            )
+        except RefusedRow:
+            # trl's marked copy may refuse what the tokenizer's own template takes.
+            return self._encode_by_prefixes(conversation)
         in_answer = [bool(marked) for marked in encoded["assistant_masks"]]
         if not any(in_answer):
             raise _answer_not_found()
         return encoded["input_ids"], in_answer
 
-    def encode_completion(self, prompt: list[Message], completion: list[Message]) -> Encoded:
+    def encode_completion(
+        self, prompt: list[Message], completion: list[Message], tools: Any = None, row: int = 1
+    ) -> Encoded:
         """Prompt and completion as one conversation, with all text after the prompt marked.
 
         Raises:
-            InvalidInput: if the template refuses the messages.
+            RefusedRow: if the template refuses the messages.
         """
-        whole = self._write([*prompt, *completion])
-        start = _common_prefix_length(self._write(prompt, add_generation_prompt=True), whole)
+        conversation = _Conversation(self, [*prompt, *completion], tools, row)
+        whole = conversation.write()
+        before = conversation.write(len(prompt), add_generation_prompt=True)
+        start = _common_prefix_length(before, whole)
         [encoded] = encode_texts(
             [whole], [[(start, None)]], self.tokenizer, add_special_tokens=False
         )
         return encoded
 
-    def _encode_by_prefixes(self, messages: list[Message]) -> Encoded:
+    def _encode_by_prefixes(self, conversation: _Conversation) -> Encoded:
         """Encode without a marked template.
 
         An answer is what the text of the messages up to and including it has more than the text of
         the messages before it.
         """
-        whole = self._write(messages)
+        whole = conversation.write()
         answers: list[Span] = []
-        for i, message in enumerate(messages):
+        for i, message in enumerate(conversation.messages):
             if not is_answer(message):
                 continue
-            before = self._write(messages[:i], add_generation_prompt=True)
+            before = conversation.write(i, add_generation_prompt=True)
             start = _common_prefix_length(before, whole)
-            end = _common_prefix_length(self._write(messages[: i + 1]), whole)
-            if message["content"].strip() not in whole[start:end]:
+            end = _common_prefix_length(conversation.write(i + 1), whole)
+            if text_of(message).strip() not in whole[start:end]:
                 raise _answer_not_found()
-            answers.append((start, end))
+            if end > start:
+                answers.append((start, end))
+        if not answers:
+            raise _answer_not_found()
         [encoded] = encode_texts([whole], [answers], self.tokenizer, add_special_tokens=False)
         return encoded
 
-    def _write(self, messages: list[Message], add_generation_prompt: bool = False) -> str:
-        """The messages as text, optionally with the beginning of the assistant's turn."""
-        if not messages:
-            return ""
-        return str(
-            self._apply(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
-        )
 
-    def _apply(self, messages: list[Message], **options: Any) -> Any:
+class _Conversation:
+    """Messages of one row, and what the chat template makes of them.
+
+    A key without a value is left out: Arrow gives every message the keys of all. Templates differ
+    in how they want a call of tools: a content of null or of no text, arguments as a mapping or as
+    JSON. Those are tried, in this order, see `_choose_wording`.
+    """
+
+    def __init__(self, encoder: ChatEncoder, messages: list[Message], tools: Any, row: int) -> None:
+        self.encoder = encoder
+        self.row = row
+        self.tools = read_list(tools)
+        self.messages = [tidy(message) for message in messages]
+        if any("tool_calls" in message for message in self.messages):
+            self._choose_wording()
+
+    def write(self, n: int | None = None, add_generation_prompt: bool = False) -> str:
+        """The first `n` messages as text, optionally with the beginning of the assistant's turn."""
+        if n == 0:
+            return ""
+        return str(self.apply(n, tokenize=False, add_generation_prompt=add_generation_prompt))
+
+    def apply(self, n: int | None = None, **options: Any) -> Any:
+        """What `apply_chat_template` returns for the first `n` messages.
+
+        Raises:
+            RefusedRow: if the template refuses them.
+        """
         import jinja2
 
+        messages = self.messages[:n]
+        if self.tools:
+            options["tools"] = self.tools
         try:
-            return self.tokenizer.apply_chat_template(messages, **options)
+            return self.encoder.tokenizer.apply_chat_template(messages, **options)
         # TemplateError is raised by a template itself, the others by an expression in one.
-        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except (
+            *(jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError),
+            AttributeError,
+        ) as error:
             roles = ", ".join(message["role"] for message in messages)
-            raise InvalidInput(
-                f"training_args.dataset_name: {self.name!r} has a row that the model's chat "
-                f"template refuses: {one_line(error)} (roles: {one_line(roles)}); leave such rows "
-                "out, or take a model whose template takes them"
+            raise RefusedRow(
+                f"training_args.dataset_name: {self.encoder.name!r} has in row {self.row} what the "
+                f"model's chat template refuses: {one_line(error)} (roles: {one_line(roles)}); "
+                "leave such rows out, or take a model whose template takes them",
+                REFUSED,
             ) from None
 
+    def _choose_wording(self) -> None:
+        """Take the wording of the calls that the template takes, with the fewest words None."""
+        wordings = [
+            [worded(message, as_json, empty) for message in self.messages]
+            for as_json in (False, True)
+            for empty in (None, "")
+        ]
+        fewest: int | None = None
+        chosen = self.messages
+        for self.messages in wordings:
+            try:
+                n = self.write().count("None")
+            except RefusedRow:
+                continue
+            if fewest is None or n < fewest:
+                fewest, chosen = n, self.messages
+        self.messages = chosen
 
-def _answer_not_found() -> InvalidInput:
-    return InvalidInput(
+
+def _answer_not_found() -> RefusedRow:
+    return RefusedRow(
         "training_args.dataset_format: from the chat template of the model's tokenizer it "
         "cannot be told which tokens are the assistant's; put {% generation %} and "
         "{% endgeneration %} around its answers in chat_template.jinja, or give rows of prompt "
-        "and completion"
+        "and completion",
+        NOT_FOUND,
     )
 
 

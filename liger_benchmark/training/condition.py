@@ -6,11 +6,11 @@ history rows on, and returns a `Run`. `train` is what runs inside that process.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import hashlib
+import platform
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,14 +21,30 @@ from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
 from liger_benchmark.training import compilation, environment
 from liger_benchmark.training.activation import active_liger_parts, check_liger, loss_in_use
-from liger_benchmark.training.dataset import checksum, load_tokenizer, prepare_datasets
-from liger_benchmark.training.device import CpuDevice, CudaDevice, allocator_retries, set_up_device
+from liger_benchmark.training.compile_counter import CompilationCounter
+from liger_benchmark.training.dataset import (
+    check_token_ids,
+    checksum,
+    load_tokenizer,
+    prepare_datasets,
+)
+from liger_benchmark.training.device import (
+    CpuDevice,
+    CudaDevice,
+    memory_of_others,
+    set_up_device,
+)
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
-from liger_benchmark.training.model import describe_weights, load_model
-from liger_benchmark.training.out_of_memory import describe_out_of_memory
+from liger_benchmark.training.model import describe_weights, load_model, weights_checksum
+from liger_benchmark.training.out_of_memory import (
+    describe_out_of_memory,
+    refuse_if_others_hold_it,
+)
+from liger_benchmark.training.phases import Phases, position
+from liger_benchmark.training.row_counts import RowCounts
 from liger_benchmark.training.trainer import build_trainer
-from liger_benchmark.validation import InvalidInput
+from liger_benchmark.validation import one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,6 +52,12 @@ if TYPE_CHECKING:
 Send = Callable[[dict[str, Any]], None]
 # The arguments that every row of the history repeats, to identify its condition.
 IDENTITY = ("use_liger", BATCH_SIZE, "run")
+# Which runs were made one after the other by one process, and on which host. A host's name is
+# nobody's business: only whether two are the same.
+SESSION = {
+    "session": uuid.uuid4().hex[:12],
+    "host": hashlib.sha256(platform.node().encode()).hexdigest()[:12],
+}
 
 
 def run_condition(
@@ -80,38 +102,8 @@ def run_condition(
         **record.pop("phases"),
         "teardown": process_seconds["teardown"],
     }
-    record = {"started_at": started_at, **record, "phases": phases}
+    record = {"started_at": started_at, **SESSION, **record, "phases": phases}
     return Run(arguments, outcome, pd.DataFrame(rows), record)
-
-
-@dataclass
-class Phases:
-    """Measures the phases of a run, in seconds, in the order in which they end.
-
-    An instance is used as `with phases("model"): ...`.
-    """
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    current: str = ""
-
-    @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        self.current = name
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = time.perf_counter() - began
-
-    def with_steps(self, callback: EfficiencyCallback) -> dict[str, float]:
-        """The phases, with `training` split into `warmup_steps`, `steps` and `between_steps`."""
-        seconds = dict(self.seconds)
-        in_training = seconds.pop("training", 0.0)
-        return seconds | {
-            "warmup_steps": callback.warmup_seconds,
-            "steps": callback.seconds,
-            "between_steps": max(in_training - callback.warmup_seconds - callback.seconds, 0.0),
-        }
 
 
 def train(
@@ -135,9 +127,13 @@ def train(
     record: dict[str, Any] = {}
     with phases("imports"):
         on_gpu = set_up_device(arguments, record)
+    compilations = CompilationCounter()
+    compilations.start()
+    device = CudaDevice() if on_gpu else CpuDevice()
     callback = EfficiencyCallback(
         arguments.n_warmup_steps,
-        CudaDevice() if on_gpu else CpuDevice(),
+        device,
+        compilations=lambda: compilations.total,
         counts_tokens_seen=arguments.include_num_input_tokens_seen,
         on_row=lambda row: send({k: getattr(arguments, k) for k in IDENTITY} | row),
     )
@@ -146,40 +142,83 @@ def train(
             tokenizer = load_tokenizer(model_folder)
             rows = _prepare_rows(arguments, dataset_folder, tokenizer, record)
         with phases("model"):
-            model = _prepare_model(arguments, model_folder, tokenizer, on_gpu, record)
+            model = _prepare_model(arguments, model_folder, on_gpu, record)
+            check_token_ids(rows, cast(Any, model.get_input_embeddings()).num_embeddings)
         with phases("trainer"):
-            trainer = build_trainer(arguments, model, tokenizer, *rows, output_folder, callback)
+            trainer = build_trainer(
+                arguments, model, tokenizer, *rows, output_folder, callback, compilations
+            )
             _check_loss(arguments, model, record)
             for other in callbacks:
                 trainer.add_callback(other)
         with phases("training"):
-            trainer.train()
-            record["dataset"]["padding_fraction"] = trainer.padding_fraction()
+            _run_steps(trainer, callback, record)
         with phases("save"):
-            trainer.save_state()
-            if arguments.save_strategy != "no":
-                trainer.save_model()
+            _record_observation(trainer, model, record)
+            _save(trainer, arguments, record)
     except Exception as error:
         out_of_memory = describe_out_of_memory(error)
         if out_of_memory is None:
             raise
-        record["out_of_memory"] = {**_position(phases, callback), **out_of_memory}
-    if on_gpu:
-        record["environment"]["gpu"]["clocks_end"] = environment.clocks()
-        record["memory"] = {"allocator_retries": allocator_retries()}
+        if on_gpu:
+            refuse_if_others_hold_it(memory_of_others(record["environment"]["gpu"]), error)
+        record["out_of_memory"] = {**position(phases, callback), **out_of_memory}
+    if isinstance(device, CudaDevice):
+        _record_gpu_at_end(device, record)
     record["phases"] = phases.with_steps(callback)
     return record
+
+
+def _record_observation(trainer: Any, model: PreTrainedModel, record: dict[str, Any]) -> None:
+    record |= trainer.observed.record()
+    end = weights_checksum(model)
+    record["proof"]["weights_changed"] = end != record["weights"]["checksum"]
+
+
+def _record_gpu_at_end(device: CudaDevice, record: dict[str, Any]) -> None:
+    record["memory"] = device.retries()
+    gpu = record["environment"]["gpu"]
+    gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}
+    gpu["others_memory_MB"]["end"] = memory_of_others(gpu)
+
+
+def _run_steps(trainer: Any, callback: EfficiencyCallback, record: dict[str, Any]) -> None:
+    """Train. What was measured stays if the GPU has no memory for the checkpoint at the end."""
+    try:
+        trainer.train()
+    except Exception as error:
+        is_last = callback.steps_this_session == trainer.args.max_steps
+        if not (is_last and callback.stage == "checkpoint" and describe_out_of_memory(error)):
+            raise
+        record["save_error"] = one_line(error)
+
+
+def _save(trainer: Any, arguments: TrainingArguments, record: dict[str, Any]) -> None:
+    """Save the trainer's state, and the model if checkpoints are on.
+
+    What was measured stays if the GPU has no memory left for that: it is noted as `save_error`.
+    """
+    try:
+        trainer.save_state()
+        if arguments.save_strategy != "no":
+            trainer.save_model()
+    except Exception as error:
+        if describe_out_of_memory(error) is None:
+            raise
+        record["save_error"] = one_line(error)
 
 
 def _prepare_rows(
     arguments: TrainingArguments, folder: Path, tokenizer: Any, record: dict[str, Any]
 ) -> tuple[Any, Any]:
     """The training and evaluation rows; describes the dataset in `record`."""
-    train_rows, eval_rows = prepare_datasets(folder, tokenizer, arguments)
+    counts = RowCounts()
+    train_rows, eval_rows = prepare_datasets(folder, tokenizer, arguments, counts)
     record["dataset"] = {
         **provenance(folder, arguments.dataset_name),
         "rows": len(train_rows),
         "checksum": checksum(train_rows),
+        **counts.record(),
     }
     return train_rows, eval_rows
 
@@ -187,7 +226,6 @@ def _prepare_rows(
 def _prepare_model(
     arguments: TrainingArguments,
     folder: Path,
-    tokenizer: Any,
     on_gpu: bool,
     record: dict[str, Any],
 ) -> PreTrainedModel:
@@ -195,7 +233,7 @@ def _prepare_model(
 
     Raises:
         LigerMismatch: if other kernels are active than the arm's.
-        InvalidInput: if the model cannot be loaded, or does not fit the tokenizer.
+        InvalidInput: if the model cannot be loaded.
     """
     if arguments.torch_compile:
         compilation.prepare(arguments.use_liger)
@@ -211,7 +249,6 @@ def _prepare_model(
     parts = active_liger_parts(model)
     kernels = arguments.liger_kernels if arguments.use_liger else ()
     check_liger(parts, kernels, model.config.model_type)
-    _check_vocabulary(model, tokenizer)
     record["liger"] = {**parts["active"], "parts": parts["present"]}
     record["weights"] = describe_weights(model, folder, arguments.model_name)
     return model
@@ -232,20 +269,4 @@ def _check_loss(
         raise RuntimeError(
             f"loss_type: {arguments.loss_type} was asked for, and the live model computes "
             f"{record['loss']}"
-        )
-
-
-def _position(phases: Phases, callback: EfficiencyCallback) -> dict[str, Any]:
-    """The phase and the step in which a run ended. Steps count from 1; 0 is before the first."""
-    if phases.current != "training":
-        return {"phase": phases.current, "step": 0}
-    return {"phase": callback.stage, "step": callback.steps_this_session + 1}
-
-
-def _check_vocabulary(model: PreTrainedModel, tokenizer: Any) -> None:
-    embeddings = cast(Any, model.get_input_embeddings()).num_embeddings
-    if len(tokenizer) > embeddings:
-        raise InvalidInput(
-            f"training_args.model_name: the tokenizer knows {len(tokenizer)} tokens and the model "
-            f"embeds {embeddings}; take both from the same model"
         )

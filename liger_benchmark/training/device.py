@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,8 @@ from typing import Any, Protocol
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.code_version import code_digest
 from liger_benchmark.training import environment, triton_interpreter
-from liger_benchmark.training.environment import MIB, EnergyMeter
+from liger_benchmark.training.environment import MIB, GpuMonitor
+from liger_benchmark.training.environment_variables import variables_that_matter
 from liger_benchmark.validation import InvalidInput
 
 
@@ -33,12 +35,17 @@ class Device(Protocol):
     def energy_joules(self) -> float | None:
         """A cumulative counter of the energy used, in joules; None if the device has none."""
 
+    def sample_clock(self) -> None:
+        """Note the device's clock and what slows it down, at the end of each measured step."""
+
 
 class CudaDevice:
     """A GPU. Its memory is what PyTorch's allocator has allocated and reserved."""
 
     def __init__(self) -> None:
-        self.energy_meter = EnergyMeter()
+        self.monitor = GpuMonitor()
+        self.retries_before_step = 0
+        self.retries_in_measured_steps = 0
 
     def synchronize(self) -> None:
         import torch
@@ -49,6 +56,7 @@ class CudaDevice:
         import torch
 
         torch.cuda.reset_peak_memory_stats()
+        self.retries_before_step = allocator_retries()
 
     def peak_memory(self) -> dict[str, float]:
         import torch
@@ -60,7 +68,19 @@ class CudaDevice:
 
     def energy_joules(self) -> float | None:
         """The energy of the whole GPU, as counted by its driver."""
-        return self.energy_meter.joules()
+        return self.monitor.joules()
+
+    def sample_clock(self) -> None:
+        """Note the clock of the streaming multiprocessors, what slows it down, and retries."""
+        self.monitor.sample_clock()
+        self.retries_in_measured_steps += allocator_retries() - self.retries_before_step
+
+    def retries(self) -> dict[str, int]:
+        """How often the allocator had to free its cached blocks: in all, and in measured steps."""
+        return {
+            "allocator_retries": allocator_retries(),
+            "retries_in_measured_steps": self.retries_in_measured_steps,
+        }
 
 
 class CpuDevice:
@@ -90,6 +110,9 @@ class CpuDevice:
         """None: reading a CPU's counter needs administrator rights."""
         return None
 
+    def sample_clock(self) -> None:
+        """Do nothing: a CPU's timings are not reported."""
+
 
 def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     """Check the device, import torch, set the memory limit, and record the environment.
@@ -105,18 +128,30 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     others = environment.other_processes()
     if arguments.require_idle_gpu:
         environment.check_idle(others)
-    gpu = environment.gpu()
-    record["environment"] = {"code": code_digest(), **environment.software(), "gpu": gpu}
+    gpu, used_MB = environment.gpu(), environment.memory_used_MB()
+    record["environment"] = {
+        "code": code_digest(),
+        **environment.software(),
+        "variables": variables_that_matter(),
+        "gpu": gpu,
+        "load_average": list(os.getloadavg()),
+    }
     if gpu is None:
         triton_interpreter.check_without_gpu(arguments)
         triton_interpreter.enable()
-    _silence_libraries()
+    silence_libraries()
     import torch
 
     record["environment"]["triton_interpreter"] = gpu is None
     if gpu is None:
         return False
-    gpu |= {"other_processes": others, "clocks_start": environment.clocks()}
+    torch.zeros(1, device="cuda")  # makes the CUDA context, whose memory is no other process's
+    gpu |= {
+        "other_processes": others,
+        "clocks_start": environment.clocks(),
+        "others_memory_MB": {"start": used_MB},
+        "context_MB": max(environment.memory_used_MB() - used_MB, 0.0),
+    }
     if arguments.gpu_memory_limit_gib is not None:
         total = torch.cuda.get_device_properties(0).total_memory
         share = arguments.gpu_memory_limit_gib * environment.GIB / total
@@ -129,7 +164,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     return True
 
 
-def _silence_libraries() -> None:
+def silence_libraries() -> None:
     """Suppress progress bars and warnings that every condition would repeat."""
     import datasets
     import transformers
@@ -147,3 +182,18 @@ def allocator_retries() -> int:
     import torch
 
     return int(torch.cuda.memory_stats().get("num_alloc_retries", 0))
+
+
+def memory_of_others(gpu: dict[str, Any] | None) -> float:
+    """The GPU memory in MB that other processes hold now: all that is used and not ours.
+
+    Args:
+        gpu: the GPU's record, with `context_MB`; None if there is no GPU, of which they hold 0.
+    """
+    import torch
+
+    if gpu is None:
+        return 0.0
+
+    ours = torch.cuda.memory_reserved() / MIB + gpu["context_MB"]
+    return max(environment.memory_used_MB() - ours, 0.0)

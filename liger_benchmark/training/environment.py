@@ -9,6 +9,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ PACKAGES = (
     "accelerate",
     "tokenizers",
     "numpy",
+    "nvidia-cublas",
+    "nvidia-cudnn-cu13",
     "flytekit",
     "wandb",
 )
@@ -59,6 +62,7 @@ def gpu() -> dict[str, Any] | None:
             return None
         return {
             "name": _text(nvml.nvmlDeviceGetName(handle)),
+            "uuid": _read_or_none(nvml, lambda: _text(nvml.nvmlDeviceGetUUID(handle))),
             "memory_GiB": round(nvml.nvmlDeviceGetMemoryInfo(handle).total / GIB, 2),
             "driver": _text(nvml.nvmlSystemGetDriverVersion()),
             "power_limit_W": _read_or_none(
@@ -130,25 +134,74 @@ def check_idle(processes: list[dict[str, Any]] | None) -> None:
         )
 
 
-class EnergyMeter:
-    """Reads the GPU's cumulative energy counter; keeps NVML open until the process ends.
+class GpuMonitor:
+    """The GPU's energy counter and clocks, with NVML kept open for as long as the process lives.
 
-    The driver updates the counter ten to fifty times per second: precise over a run, imprecise over
-    a step of 0.1 s. GPUs older than Volta and some virtual GPUs have no counter.
+    The driver updates the counter ten to fifty times a second: it is exact over a run, and
+    imprecise over a step of 0.1 s. Cards before Volta, and some virtual ones, have no counter.
     """
 
     def __init__(self) -> None:
         self._open = contextlib.ExitStack()
         self._nvml, self._handle = self._open.enter_context(_nvml_device())
+        self._clocks: list[int] = []
+        self._slowed_by: Counter[str] = Counter()
 
     def joules(self) -> float | None:
-        """The energy used since the driver was loaded, or None without a counter."""
+        """The energy used since the driver was loaded, in joules; None if there is no counter."""
+        millijoules = self._read("nvmlDeviceGetTotalEnergyConsumption")
+        return None if millijoules is None else millijoules / 1000
+
+    def sample_clock(self) -> None:
+        """Note the present clock of the streaming multiprocessors and what slows it down."""
+        clock = self._read("nvmlDeviceGetClockInfo", 1)  # NVML_CLOCK_SM
+        if clock is not None:
+            self._clocks.append(int(clock))
+        reasons = self._read("nvmlDeviceGetCurrentClocksThrottleReasons") or 0
+        self._slowed_by.update(name for bit, name in THROTTLE_REASONS.items() if reasons & bit)
+
+    def window(self) -> dict[str, Any]:
+        """`mean_sm_MHz` and `min_sm_MHz` of the samples, and the share of them `slowed_by` what."""
+        if not self._clocks:
+            return {}
+        n = len(self._clocks)
+        return {
+            "mean_sm_MHz": round(sum(self._clocks) / n),
+            "min_sm_MHz": min(self._clocks),
+            "slowed_by": {name: round(count / n, 3) for name, count in self._slowed_by.items()},
+        }
+
+    def _read(self, function: str, *arguments: Any) -> Any:
         if self._handle is None:
             return None
-        millijoules = _read_or_none(
-            self._nvml, lambda: self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+        return _read_or_none(
+            self._nvml, lambda: getattr(self._nvml, function)(self._handle, *arguments)
         )
-        return None if millijoules is None else millijoules / 1000
+
+
+# Bits of nvmlDeviceGetCurrentClocksThrottleReasons (NVML API reference, nvmlClocksEventReasons).
+# A GPU that idles or runs at the clocks that were asked for is not slowed down.
+THROTTLE_REASONS = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "hardware power brake",
+}
+
+
+def memory_used_MB() -> float:
+    """The GPU memory in use by all processes, in MB of 2**20 bytes; 0 without a GPU."""
+    with _nvml_device() as (nvml, handle):
+        if handle is None:
+            return 0.0
+        # The second version of the call counts what the driver reserves for itself apart.
+        version = getattr(nvml, "nvmlMemory_v2", None)
+        memory = _read_or_none(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version))
+        if memory is None:
+            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+        return float(memory.used / MIB)
 
 
 def visible_gpu() -> str | None:

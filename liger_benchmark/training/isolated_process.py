@@ -19,11 +19,13 @@ import time
 import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from liger_benchmark.training.environment import first_visible_device, visible_gpu
+from liger_benchmark.training.environment_variables import variables_that_matter
 from liger_benchmark.validation import one_line
 
 # A socket's path may have 107 characters, unix(7). This is what multiprocessing's names leave.
@@ -67,6 +69,7 @@ def run_isolated(
         OSError: if TMPDIR is too long for a socket's path and /tmp cannot be used.
     """
     _prepare_fork_server()
+    _stop_outdated_fork_server()
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(sender, function, args), daemon=True)
@@ -173,6 +176,25 @@ def _prepare_fork_server() -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
 
 
+# What the running fork server inherited; empty as long as none was started.
+_inherited: dict[str, str | None] = {}
+
+
+def _stop_outdated_fork_server() -> None:
+    """Stop the fork server if a variable has changed since it started; the next call starts one.
+
+    It keeps the environment in which it imported torch, and most variables are read only then. No
+    other child may be running, since its exit code would be lost.
+    """
+    global _inherited
+    by_name = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "TRITON_INTERPRET")}
+    now = {**variables_that_matter(), **by_name}
+    if _inherited and _inherited != now:
+        # Private, but the same from Python 3.11 to 3.14; there is no public way.
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    _inherited = now
+
+
 def _shorten_socket_address() -> None:
     """Make multiprocessing put its sockets into /tmp if TMPDIR is too long for a socket's path.
 
@@ -203,12 +225,18 @@ def _child_environment() -> Iterator[None]:
 
     multiprocessing imports the parent's main script in every child. For `pyflyte` that takes a
     second per condition, and it is not needed. The child takes over the parent's `sys.path`, from
-    which flytekit removes the project's folder after importing the workflow.
+    which flytekit removes the project's folder after importing the workflow. The current folder
+    comes last: a folder called `datasets` in it is not the library.
     """
     main, search_path = sys.modules["__main__"], sys.path
     sys.modules["__main__"] = types.ModuleType("__main__")
-    sys.path = [*search_path, str(PROJECT)]
+    here = [path for path in search_path if path in ("", os.getcwd())]
+    sys.path = [*(path for path in search_path if path not in here), str(PROJECT), *here]
+    # Python started with `-c`, as the fork server is, would import from the current folder first.
+    safe_path = os.environ.setdefault("PYTHONSAFEPATH", "")
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         yield
     finally:
         sys.modules["__main__"], sys.path = main, search_path
+        os.environ["PYTHONSAFEPATH"] = safe_path  # empty is the same as unset

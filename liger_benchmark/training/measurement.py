@@ -8,8 +8,9 @@ compilation, autotuning and the allocator's first requests.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,15 +45,19 @@ class Memory:
 
 @dataclass
 class TPS:
-    """Tokens per second, padding included.
+    """Tokens per second, padding included unless the name says real.
 
-    The average is total tokens over total seconds of the steps after the warm-up (None during it).
-    A mean of the steps' rates would give short and long steps the same weight.
+    The averages are total tokens over total seconds after the warm-up (None during it). A mean of
+    the steps' rates would give short and long steps the same weight. The loop's seconds are those
+    of the steps and all between them: loading and collating batches, copies, logging; evaluation
+    and checkpoints are left out.
     """
 
     step_tokens: int = 0
     step_tokens_per_second: float = 0.0
     avg_tokens_per_second: float | None = None
+    avg_real_tokens_per_second: float | None = None
+    avg_loop_tokens_per_second: float | None = None
 
 
 @dataclass
@@ -76,6 +81,7 @@ class EfficiencyCallback:
     Args:
         n_warmup_steps: number of steps at the start to exclude from every aggregate.
         device: the device to synchronise and to read memory and energy from.
+        compilations: how many kernels and graphs this process has compiled so far.
         counts_tokens_seen: whether rows hold `num_input_tokens_seen`, the running total of tokens.
         on_row: called with each complete row of the history.
         clock: a monotonic clock in seconds.
@@ -88,12 +94,15 @@ class EfficiencyCallback:
         on_row: Callable[[dict[str, Any]], None] = lambda row: None,
         clock: Callable[[], float] = time.perf_counter,
         counts_tokens_seen: bool = False,
+        compilations: Callable[[], int] = lambda: 0,
     ) -> None:
         self.n_warmup_steps = n_warmup_steps
         self.device = device
         self.on_row = on_row
         self.clock = clock
         self.counts_tokens_seen = counts_tokens_seen
+        self.compilations = compilations
+        self.compiled_before_step = 0
         self.tokens_seen = 0
         self.history: list[dict[str, Any]] = []
         self.steps_this_session = 0
@@ -102,7 +111,13 @@ class EfficiencyCallback:
         self.tokens = 0
         self.peaks: dict[str, float] = {}
         self.step_tokens = 0
+        self.step_real_tokens = 0
+        self.next_real_tokens = 0
+        self.real_tokens = 0
         self.step_started_at = 0.0
+        self.loop_started_at = 0.0
+        self.paused_seconds: dict[str, float] = {}
+        self.interruption_seconds = 0.0
         self.joules_counted: float | None = None
         self.joules = 0.0
         self.stage = "step"
@@ -111,14 +126,48 @@ class EfficiencyCallback:
         """Add the tokens of a micro-batch, padding included, to the current step."""
         self.step_tokens += n_tokens
 
+    def announce_real_tokens(self, n_tokens: int) -> None:
+        """Say how many tokens that are no padding the next step has."""
+        self.next_real_tokens = n_tokens
+
+    @contextlib.contextmanager
+    def paused(self, what: str) -> Iterator[None]:
+        """Stop both clocks for work that is no part of a user's training, a phase `what`.
+
+        Both are the clock of the step and that of the loop.
+        """
+        self.device.synchronize()
+        began = self.clock()
+        try:
+            yield
+        finally:
+            self.device.synchronize()
+            seconds = self.clock() - began
+            self.step_started_at += seconds
+            self.interruption_seconds += seconds
+            self.paused_seconds[what] = self.paused_seconds.get(what, 0.0) + seconds
+
+    @contextlib.contextmanager
+    def interrupted(self, stage: str) -> Iterator[None]:
+        """Leave an evaluation or a checkpoint between two steps out of the loop's time."""
+        before, self.stage = self.stage, stage
+        began = self.clock()
+        yield
+        # Only after success: if memory runs out inside, the stage is part of the record.
+        self.interruption_seconds += self.clock() - began
+        self.stage = before
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the clock of an optimisation step, which may have several micro-batches."""
         self.stage = "first step" if self.steps_this_session == 0 else "step"
         self.step_tokens = 0
+        self.step_real_tokens = self.next_real_tokens
         if self.steps_this_session == 0:
             self.joules_counted = self.device.energy_joules()
+            self._begin_loop()
         self.device.synchronize()
         self.device.reset_peak_memory()
+        self.compiled_before_step = self.compilations()
         self.step_started_at = self.clock()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -138,6 +187,7 @@ class EfficiencyCallback:
         else:
             self.seconds += seconds
             self.tokens += self.step_tokens
+            self.real_tokens += self.step_real_tokens
             self.peaks = {k: max(v, self.peaks.get(k, v)) for k, v in peaks.items()}
         measured_steps = self.steps_this_session - self.n_warmup_steps
         times = Time(seconds, None if is_warmup else self.seconds / measured_steps)
@@ -145,6 +195,8 @@ class EfficiencyCallback:
             self.step_tokens,
             self.step_tokens / seconds,
             None if is_warmup else self.tokens / self.seconds,
+            None if is_warmup else self.real_tokens / self.seconds,
+            None if is_warmup else self.tokens / self._loop_seconds(),
         )
         memory = Memory(
             **{f"step_peak_{kind}": peak for kind, peak in peaks.items()},
@@ -153,10 +205,26 @@ class EfficiencyCallback:
         used = {k: v for k, v in asdict(memory).items() if _kind(k) in peaks}
         used |= self._energy(is_warmup)
         self.tokens_seen += self.step_tokens
-        row = {"step": state.global_step, "is_warmup": is_warmup}
+        row = {
+            "step": state.global_step,
+            "is_warmup": is_warmup,
+            "step_compilations": self.compilations() - self.compiled_before_step,
+        }
         if self.counts_tokens_seen:
             row["num_input_tokens_seen"] = self.tokens_seen
         self.history.append({**row, **asdict(times), **asdict(tps), **used})
+        if is_warmup:
+            self._begin_loop()
+        else:
+            self.device.sample_clock()
+
+    def _begin_loop(self) -> None:
+        """Count the time of the whole loop from now on: it ends with the last measured step."""
+        self.loop_started_at = self.clock()
+        self.interruption_seconds = 0.0
+
+    def _loop_seconds(self) -> float:
+        return self.clock() - self.loop_started_at - self.interruption_seconds
 
     def _energy(self, is_warmup: bool) -> dict[str, float | None]:
         """The step's `Energy` by column; empty if the device has no counter."""

@@ -6,7 +6,7 @@ import hashlib
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS
 from liger_benchmark.sources.fetch import has_weights, provenance
@@ -39,17 +39,20 @@ def load_model(
     """
     import torch
     import transformers
-    from liger_kernel.transformers import AutoLigerKernelForCausalLM
 
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    auto_class: Any = AutoLigerKernelForCausalLM if use_liger else transformers.AutoModelForCausalLM
+    auto_class: Any = transformers.AutoModelForCausalLM
     options: dict[str, Any] = {
         "dtype": torch.bfloat16 if bf16 else torch.float32,
         "attn_implementation": attn_implementation,
     }
     if use_liger:
+        from liger_kernel.transformers import AutoLigerKernelForCausalLM
+
+        auto_class = AutoLigerKernelForCausalLM
         options |= liger_switches(config.model_type, liger_kernels)
-    if has_weights(folder):
+    # On the meta device a model has shapes and no values, whatever weights there are.
+    if has_weights(folder) and device != "meta":
         model = _load_weights(auto_class, folder, device, options)
     else:
         transformers.set_seed(seed)
@@ -115,6 +118,29 @@ def weights_checksum(model: PreTrainedModel) -> str:
     return digest.hexdigest()[:16]
 
 
+def n_active_parameters(model: PreTrainedModel) -> int:
+    """The parameters that a token is multiplied with: the N in 6·N FLOPs a token.
+
+    Not among them are the input embeddings, which are looked up (unless they are the head too), and
+    of a mixture of experts those that do not work for a token.
+    Source: Kaplan et al., "Scaling Laws for Neural Language Models" (2020), section 2.1.
+    """
+    config = model.config.get_text_config()
+    names = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+    experts = next((n for n in (getattr(config, name, None) for name in names) if n), None)
+    at_work = getattr(config, "num_experts_per_tok", None) or getattr(config, "moe_k", None)
+    share = at_work / experts if experts and at_work else 1.0
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = head is not None and cast(Any, head).weight is cast(Any, embeddings).weight
+    total = 0.0
+    for name, parameter in model.named_parameters():
+        if parameter is cast(Any, embeddings).weight and not tied:
+            continue
+        of_experts = ".experts." in name and ".shared" not in name
+        total += parameter.numel() * (share if of_experts else 1.0)
+    return round(total)
+
+
 def describe_weights(model: PreTrainedModel, folder: Path, name: str) -> dict[str, Any]:
     """The record of the weights: origin, source, revision, number, checksum, dtype, attention."""
     source = provenance(folder, name)
@@ -124,6 +150,7 @@ def describe_weights(model: PreTrainedModel, folder: Path, name: str) -> dict[st
         "source": source["source"],
         "revision": source["revision"],
         "n_parameters": sum(p.numel() for p in model.parameters()),
+        "n_active_parameters": n_active_parameters(model),
         "checksum": weights_checksum(model),
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "attn_implementation": model.config._attn_implementation,

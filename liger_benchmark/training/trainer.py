@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.training import environment
+from liger_benchmark.training import chunked_loss, environment
+from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import PAD_TO_MULTIPLE_OF
+from liger_benchmark.training.gradients import gradient_fingerprint
 from liger_benchmark.training.measurement import EfficiencyCallback
+from liger_benchmark.training.proof import ArmMismatch, live_facts, mismatch
+from liger_benchmark.training.rehearsal import with_other_label_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from trl import SFTTrainer as _Trainer
+else:
+    _Trainer = object  # trl is imported when a trainer is built
 
 
 def build_trainer(
@@ -22,14 +31,15 @@ def build_trainer(
     eval_rows: Any,
     output_folder: Path,
     callback: EfficiencyCallback,
+    compilations: CompilationCounter,
 ) -> Any:
     """An SFTTrainer that calls `callback` and does the same work in all arms.
 
     SFTTrainer.compute_loss computes entropy and accuracy from the logits of an arm without Liger
-    only, which costs 10 % of its speed. All arms therefore use the loss of `transformers.Trainer`,
+    only, which costs 10% of its speed. All arms therefore use the loss of `transformers.Trainer`,
     as the blog's did.
 
-    Its `padding_fraction()` is the share of padding in the tokens of all batches.
+    Its `observed` is an `Observation`, whole once the training has ended.
     """
     import transformers
     import trl
@@ -38,7 +48,13 @@ def build_trainer(
         pass
 
     callback.__class__ = Callback
-    trainer = _trainer_class(callback)(
+    if arguments.loss_type == "chunked_nll":
+        chunked_loss.compute_nothing_else()
+    trainer_class: Any = type("BenchmarkTrainer", (_Measured, trl.SFTTrainer), {})
+    trainer = trainer_class(
+        arguments,
+        callback,
+        compilations,
         model=model,
         args=trl.SFTConfig(**sft_config(arguments, output_folder)),
         train_dataset=train_rows,
@@ -51,34 +67,132 @@ def build_trainer(
     return trainer
 
 
-def _trainer_class(callback: EfficiencyCallback) -> Any:
-    """A subclass of SFTTrainer that reports its tokens to `callback`; see `build_trainer`."""
-    import transformers
-    import trl
+@dataclass
+class Observation:
+    """What a run trained on and computed, for its record.
 
-    class BenchmarkTrainer(trl.SFTTrainer):
-        counted_tokens = 0
-        padding_tokens = 0
+    Attributes:
+        batches: a hash of all batches as they were trained, in order: ids, labels and mask.
+        tokens, padding_tokens: of all batches.
+        gradients: see `gradient_fingerprint`; of the first step (on a GPU its first micro-batch),
+            before clipping.
+        proof: see `live_facts`.
+    """
 
-        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            callback.count_tokens(inputs["input_ids"].numel())
-            return super().training_step(model, inputs, *args, **kwargs)
+    batches: Any = field(default_factory=hashlib.sha256)
+    tokens: int = 0
+    padding_tokens: int = 0
+    gradients: dict[str, list[float] | None] = field(default_factory=dict)
+    proof: dict[str, Any] = field(default_factory=dict)
 
-        def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-            batches, n_items = super().get_batch_samples(*args, **kwargs)
-            for batch in batches:  # on the CPU, before the timed step
-                self.counted_tokens += batch["attention_mask"].numel()
-                self.padding_tokens += int((batch["attention_mask"] == 0).sum())
-            return batches, n_items
+    def add_batch(self, batch: Any) -> int:
+        """Add a micro-batch; returns its number of tokens without padding."""
+        for name in ("input_ids", "labels", "attention_mask"):
+            values = batch[name].cpu().contiguous()
+            self.batches.update(f"{name}{tuple(values.shape)}".encode())
+            self.batches.update(values.numpy().tobytes())
+        tokens = batch["attention_mask"].numel()
+        real_tokens = int(batch["attention_mask"].sum())
+        self.tokens += tokens
+        self.padding_tokens += tokens - real_tokens
+        return real_tokens
 
-        def padding_fraction(self) -> float:
-            return round(self.padding_tokens / max(self.counted_tokens, 1), 4)
+    def record(self) -> dict[str, Any]:
+        """The observation as parts of a record."""
+        return {
+            "batches": {
+                "checksum": self.batches.hexdigest()[:16],
+                "padding_fraction": round(self.padding_tokens / max(self.tokens, 1), 4),
+            },
+            "gradients": self.gradients,
+            "proof": self.proof,
+        }
 
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            inputs.pop("_prediction_loss_only", None)  # only for SFTTrainer.compute_loss
-            return transformers.Trainer.compute_loss(self, model, inputs, *args, **kwargs)
 
-    return BenchmarkTrainer
+class _Measured(_Trainer):
+    """Comes before SFTTrainer and measures, rehearses and checks; see `build_trainer`."""
+
+    def __init__(
+        self,
+        arguments: TrainingArguments,
+        callback: EfficiencyCallback,
+        compilations: CompilationCounter,
+        **options: Any,
+    ) -> None:
+        self.arguments = arguments
+        self.callback = callback
+        self.compilations = compilations
+        self.observed = Observation()
+        super().__init__(**options)
+
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        is_first_step = self.state.global_step == 0
+        # Interpreted on a CPU, no kernel is compiled, and a pass takes seconds.
+        if is_first_step and not self.args.use_cpu and not self.observed.gradients:
+            with self.callback.paused("rehearsal"):
+                self.rehearse(model, inputs, *args, **kwargs)
+        self.callback.count_tokens(inputs["input_ids"].numel())
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        if is_first_step and self.accelerator.sync_gradients:
+            with self.callback.paused("checks"):
+                self.check()
+        return loss
+
+    def rehearse(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> None:
+        """Compute the first micro-batch with another number of labels, then as it is.
+
+        The gradients of the latter are kept. No trace is left: neither gradients, nor random
+        numbers drawn, nor blocks in the allocator's stock, which the peak of reserved memory
+        would count.
+        """
+        import torch
+
+        with torch.random.fork_rng():
+            other = with_other_label_count(inputs["labels"])
+            if other is not None:
+                super().training_step(model, {**inputs, "labels": other}, *args, **kwargs)
+                model.zero_grad(set_to_none=True)
+            super().training_step(model, dict(inputs), *args, **kwargs)
+        self.keep_gradients()
+        model.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+
+    def keep_gradients(self) -> None:
+        """Keep the gradients' fingerprint, before they are clipped."""
+        parameters = cast(Any, self.model).named_parameters()
+        self.observed.gradients = gradient_fingerprint(parameters)
+
+    def check(self) -> None:
+        """Check the live trainer, after the first backward pass.
+
+        Raises:
+            ArmMismatch: if it does not do what the arm says.
+        """
+        if not self.observed.gradients:
+            self.keep_gradients()
+        self.observed.proof = live_facts(self, self.compilations)
+        if problem := mismatch(self.observed.proof, self.arguments):
+            raise ArmMismatch(problem)
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        batches, n_items = super().get_batch_samples(*args, **kwargs)
+        # Before the timed step.
+        self.callback.announce_real_tokens(sum(map(self.observed.add_batch, batches)))
+        return batches, n_items
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        import transformers
+
+        inputs.pop("_prediction_loss_only", None)  # only for SFTTrainer.compute_loss
+        return transformers.Trainer.compute_loss(self, model, inputs, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        with self.callback.interrupted("evaluation"):
+            return super().evaluate(*args, **kwargs)
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
+        with self.callback.interrupted("checkpoint"):
+            return super()._save_checkpoint(*args, **kwargs)
 
 
 def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, Any]:

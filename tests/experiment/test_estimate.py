@@ -13,6 +13,7 @@ from liger_benchmark.catalog import MODELS, PHI3_MINI
 from liger_benchmark.experiment import estimate
 from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.experiment.grid import expand_grid
+from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.flyte import command_line
 
 PHI3_PARAMETERS = 3_821_079_552  # as transformers counts them, under results/
@@ -73,7 +74,7 @@ def test_size_and_hours_are_printed_when_the_file_is_read(
     path = tmp_path / "inputs.yaml"
     path.write_text("training_args: {model_name: 'builtin:phi3-mini'}\n")
     monkeypatch.setattr(command_line, "visible_gpu", lambda: "NVIDIA H100 80GB HBM3")
-    command_line.prepare(["pyflyte", "run", "x.py", "wf", "--inputs-file", str(path)])
+    command_line.announce(read_inputs_file(path), command_line.visible_gpu())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "36 runs: 2 arms (Liger, vanilla) × 6 batch sizes × 3 repeats"
     assert lines[1].startswith("expected: about 0.")

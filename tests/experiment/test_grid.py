@@ -86,15 +86,17 @@ def test_single_kernels_are_arms_and_vanilla_is_there_once() -> None:
     ]
 
 
-def test_values_reach_the_runs_and_repeats_are_outermost() -> None:
+def test_repeats_are_outermost_and_every_second_has_the_arms_in_reverse() -> None:
     grid = expand_grid(
-        experiment(use_liger=[False], optim=["sgd", "adamw_torch"]), TrainingArguments(), 2
+        experiment(use_liger=[False], optim=["sgd", "adamw_torch"]), TrainingArguments(), 3
     )
     assert [(a.run, a.optim, a.arm) for a in grid] == [
         (1, "sgd", "vanilla"),
         (1, "adamw_torch", "vanilla + adamw_torch"),
-        (2, "sgd", "vanilla"),
         (2, "adamw_torch", "vanilla + adamw_torch"),
+        (2, "sgd", "vanilla"),
+        (3, "sgd", "vanilla"),
+        (3, "adamw_torch", "vanilla + adamw_torch"),
     ]
     assert len({a.slug for a in grid}) == len(grid)
 

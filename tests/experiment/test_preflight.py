@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.commands import type_command
 
 from liger_benchmark.catalog import MODELS
 from liger_benchmark.flyte import command_line
 
 GPU = "NVIDIA H100 80GB HBM3"
-LOCAL = ["pyflyte", "run", "x.py", "wf"]
-REMOTE = ["union", "run", "--remote", "x.py", "wf"]
+LOCAL: tuple[str, ...] = ()
+REMOTE = ("--remote",)
 Prepare = Callable[..., str]
 
 
@@ -21,17 +22,16 @@ Prepare = Callable[..., str]
 def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
     """Type a command with an inputs file, on a machine with a GPU or without; what it says."""
 
-    def typed(text: str, command: list[str] = LOCAL, gpu: str | None = None) -> str:
+    def typed(text: str, options: tuple[str, ...] = LOCAL, gpu: str | None = None) -> str:
         path = tmp_path / "inputs.yaml"
         path.write_text(text, encoding="utf-8")
         monkeypatch.setattr(command_line, "visible_gpu", lambda: gpu)
-        try:
-            command_line.prepare([*command, "--inputs-file", str(path)])
-        except SystemExit as error:
-            message = str(error.code)
-            assert "\n" not in message and message.startswith(f"{path}: ")
-            return message.removeprefix(f"{path}: ")
-        return ""
+        ended = type_command(monkeypatch, "--inputs-file", str(path), options=options)
+        if ended.exit_code == 0:
+            return ""
+        [message] = ended.lines
+        assert message.startswith(f"{path}: ")
+        return message.removeprefix(f"{path}: ")
 
     return typed
 
@@ -86,7 +86,7 @@ def test_a_model_without_liger_may_be_trained_in_bf16_on_a_cpu(prepare: Prepare)
 )
 @pytest.mark.parametrize("command", [LOCAL, REMOTE], ids=["local", "remote"])
 def test_a_model_or_dataset_name_that_cannot_be_found_is_refused(
-    prepare: Prepare, names: str, message: str, command: list[str]
+    prepare: Prepare, names: str, message: str, command: tuple[str, ...]
 ) -> None:
     assert prepare(f"training_args: {{{names}}}", command, GPU).startswith(message)
 
@@ -166,3 +166,46 @@ def test_a_kernel_that_the_model_lacks_is_refused_whichever_arm_asks_for_it(
         "training_args.liger_kernels: Liger has no rope for 'nemotron'; "
         "it has fused_linear_cross_entropy, cross_entropy"
     )
+
+
+@pytest.mark.parametrize("arms", ["[true]", "[false]"])
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"model_type": "llama", "quantization_config": {"quant_method": "bitsandbytes"}},
+            "training_args.model_name: its config.json has a quantization_config (bitsandbytes), ",
+        ),
+        (
+            {"model_type": "qwen2_5_vl"},
+            "training_args.model_name: 'qwen2_5_vl' is no causal language model in the installed ",
+        ),
+    ],
+    ids=["quantised", "vision"],
+)
+def test_a_model_that_cannot_be_trained_is_refused_in_any_arm(
+    prepare: Prepare, folder: Path, config: dict[str, object], message: str, arms: str
+) -> None:
+    (folder / "config.json").write_text(json.dumps(config))
+    text = f"experiment_args: {{use_liger: {arms}}}\ntraining_args: {{model_name: '{folder}'}}"
+    assert prepare(text, gpu=GPU).startswith(message)
+
+
+def test_a_tokenizer_that_needs_another_package_is_refused(prepare: Prepare, folder: Path) -> None:
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    message = prepare(f"training_args: {{model_name: '{folder}'}}", gpu=GPU)
+    assert "only as tokenizer.model" in message and "install sentencepiece" in message
+
+
+def test_a_file_of_rows_is_a_dataset_on_this_machine_only(prepare: Prepare, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}")
+    names = f"model_name: 'builtin:phi3-mini', dataset_name: '{tmp_path}/rows.jsonl'"
+    text = f"training_args: {{{names}}}"
+    assert prepare(text, gpu=GPU) == ""
+    assert "rows.jsonl' is a file on this machine, where a cluster cannot" in prepare(text, REMOTE)
+
+
+@pytest.mark.parametrize("name", ["columns", "dataset_config", "dataset_split"])
+def test_what_names_the_dataset_is_no_axis(prepare: Prepare, name: str) -> None:
+    message = prepare(f"experiment_args: {{{name}: [a]}}\ntraining_args: {{{TINY}}}", gpu=GPU)
+    assert message.startswith(f"experiment_args.{name}: cannot be an axis: an experiment is about")

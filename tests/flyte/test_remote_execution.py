@@ -7,20 +7,29 @@ another attempt, and has the first one's cache.
 
 from __future__ import annotations
 
+import dataclasses
+import html
 import json
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgpack
 import pandas as pd
 import pytest
 from flyteidl.core import literals_pb2, tasks_pb2
-from support.containers import Cluster, Literals
+from flytekit.core.context_manager import FlyteContextManager
+from flytekit.core.type_engine import TypeEngine
+from flytekit.models.literals import Literal
+from support.containers import Cluster, Literals, attribute, min_successes
 from support.control_plane import UNION_REGISTRY, WORKFLOW, ControlPlane, copy_project
 
+import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.experiment.axes import MAX_GRID, ExperimentArguments
 from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.run import COMPLETED, HISTORY_FILE
 
@@ -100,7 +109,8 @@ def second(first: Execution, tmp_path_factory: pytest.TempPathFactory) -> Execut
     request = type(first.plane.executions[0])()
     request.CopyFrom(first.plane.executions[0])
     request.inputs.literals["attempt"].scalar.primitive.integer = 2
-    cluster = Cluster(first.plane, tmp_path_factory.mktemp("second"), cache=first.cluster.cache)
+    folder = tmp_path_factory.mktemp("second")
+    cluster = Cluster(first.plane, folder, cache=first.cluster.cache, attempt=1)
     return Execution(first.plane, cluster, cluster.run(request))
 
 
@@ -118,6 +128,15 @@ def unpacked(literal: literals_pb2.Literal) -> dict[str, Any] | None:
     return dict(msgpack.unpackb(literal.scalar.binary.value))
 
 
+def test_the_page_is_a_file_to_download_and_pass_on(first: Execution) -> None:
+    (published,) = first.cluster.ran("publish_page")
+    outputs = (first.cluster.stored(published.output_prefix) / "outputs.pb").read_bytes()
+    page = literals_pb2.LiteralMap.FromString(outputs).literals["o0"].scalar.blob.uri
+    assert page.endswith("report.html")
+    text = first.cluster.stored(page).read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>") and "Benchmarking Results" in text
+
+
 def test_every_container_before_the_runs_does_its_work_from_the_archive_alone(
     first: Execution,
 ) -> None:
@@ -129,13 +148,20 @@ def test_every_container_before_the_runs_does_its_work_from_the_archive_alone(
 def test_the_grid_is_mapped_four_at_a_time_and_may_fail_in_part(first: Execution) -> None:
     (node,) = first.cluster.array_nodes
     assert node.parallelism == 4
-    assert node.min_success_ratio == pytest.approx(0.1)
+    # A tenth, rounded up. In 32 bits 0.1 is more than that: of 10 elements it wants 2.
+    for n in range(1, MAX_GRID + 1):
+        assert min_successes(node.min_success_ratio, n) == -(-n // 10)
+    assert min_successes(struct.unpack("f", struct.pack("f", 0.1))[0], 10) == 2
 
 
-def test_a_run_gets_one_a100_and_the_blogs_limits(first: Execution) -> None:
-    resources = first.training.container.resources.limits
-    limits = {tasks_pb2.Resources.ResourceName.Name(limit.name): limit.value for limit in resources}
-    assert limits == {"CPU": "12", "MEMORY": "24Gi", "GPU": "1"}
+def test_a_run_gets_one_a100_and_the_blogs_resources(first: Execution) -> None:
+    stated = first.training.container.resources
+    limits, requests = (
+        {tasks_pb2.Resources.ResourceName.Name(entry.name): entry.value for entry in entries}
+        for entries in (stated.limits, stated.requests)
+    )
+    assert limits == {"CPU": "12", "MEMORY": "24Gi", "GPU": "1", "EPHEMERAL_STORAGE": "20Gi"}
+    assert requests == limits
     assert first.training.extended_resources.gpu_accelerator.device == "nvidia-tesla-a100"
 
 
@@ -166,6 +192,60 @@ def test_a_run_that_fails_shows_its_own_error_and_leaves_its_place_empty(first: 
 def test_a_failed_run_is_in_the_report_as_failed(first: Execution) -> None:
     assert list(first.table["outcome"]) == ["failed", COMPLETED]
     assert "failed" in first.deck
+
+
+def test_a_failed_runs_own_error_and_its_index_are_in_the_report(first: Execution) -> None:
+    assert "OSError: this machine is broken (index 0 of the map task)" in html.unescape(first.deck)
+
+
+def test_the_dynamic_task_fetches_the_models_config_and_nothing_else(first: Execution) -> None:
+    (pod,) = first.cluster.ran("run_cached_training_benchmark")
+    fetched = [Path(path).name for path in pod.fetched if "/raw/" in path]
+    assert fetched == ["config.json"]
+
+
+def test_a_record_says_which_try_of_its_pod_it_was(second: Execution) -> None:
+    records = [
+        json.loads(second.cluster.stored(result["record"]["path"]).read_text())
+        for result in second.results
+        if result
+    ]
+    # The first execution's pods were told 0, as Flyte counts; the second's 1.
+    assert [record["attempt"] for record in records] == [2, 1]
+
+
+@pytest.mark.parametrize("primitives", [True, False], ids=["primitive", "msgpack"])
+def test_a_task_reads_a_dataclass_attribute_however_the_engine_sends_it(
+    plane: ControlPlane, primitives: bool
+) -> None:
+    experiment = ExperimentArguments(baseline="vanilla")
+    sent = {"experiment_args": experiment, "training_args": TrainingArguments()}
+    nodes = plane.workflows[f"{WORKFLOW}.benchmarking_experiment"].template.nodes
+    seen = {}
+    for node in nodes:
+        task = getattr(workflow, node.task_node.reference_id.name.split(".")[-1])
+        for binding in node.inputs:
+            path = [part.string_value for part in binding.binding.promise.attr_path]
+            if not path:
+                continue
+            value = sent[binding.binding.promise.var]
+            packed = literals_pb2.Binary(
+                value=msgpack.packb(dataclasses.asdict(value)), tag="msgpack"
+            )
+            literal = attribute(
+                literals_pb2.Literal(scalar=literals_pb2.Scalar(binary=packed)),
+                path,
+                primitives=primitives,
+            )
+            got = TypeEngine.to_python_value(
+                FlyteContextManager.current_context(),
+                Literal.from_flyte_idl(literal),
+                task.python_interface.inputs[binding.var],
+            )
+            assert got == getattr(value, path[0])
+            seen[binding.var] = got
+    of_dataset = {"dataset_name", "dataset_config", "dataset_split"}
+    assert seen.keys() == {*of_dataset, "model_name", "baseline"}
 
 
 def test_a_result_outlives_its_container(second: Execution) -> None:

@@ -6,7 +6,7 @@ The real clients run as child processes with an empty home, against a control pl
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ TASKS = (
     "prepare_experiment_args",
     "run_cached_training_benchmark",
     "analyze_results",
+    "publish_page",
 )
 
 # The package `union` as if it were not installed: neither to import nor as anybody's plugin.
@@ -82,11 +83,12 @@ def template(plane: ControlPlane, task: str) -> tasks_pb2.TaskTemplate:
     return plane.tasks[f"{WORKFLOW}.{task}"].template
 
 
+def resources(entries: Iterable[tasks_pb2.Resources.ResourceEntry]) -> dict[str, str]:
+    return {tasks_pb2.Resources.ResourceName.Name(entry.name): entry.value for entry in entries}
+
+
 def limits(task: tasks_pb2.TaskTemplate) -> dict[str, str]:
-    return {
-        tasks_pb2.Resources.ResourceName.Name(entry.name): entry.value
-        for entry in task.container.resources.limits
-    }
+    return resources(task.container.resources.limits)
 
 
 def variables(task: tasks_pb2.TaskTemplate) -> dict[str, str]:
@@ -155,7 +157,16 @@ def test_the_graph_is_two_downloads_and_the_grid_then_the_runs_then_the_analysis
             "download_model",
             "prepare_experiment_args",
         },
-        "analyze_results": {"prepare_experiment_args", "run_cached_training_benchmark"},
+        "analyze_results": {
+            "download_model",
+            "prepare_experiment_args",
+            "run_cached_training_benchmark",
+        },
+        "publish_page": {
+            "download_model",
+            "prepare_experiment_args",
+            "run_cached_training_benchmark",
+        },
     }
 
 
@@ -177,7 +188,23 @@ def test_only_gpu_work_asks_for_a_gpu(blog: ControlPlane) -> None:
         assert not template(blog, task).extended_resources.HasField("gpu_accelerator")
     assert limits(template(blog, "analyze_results")) == {"CPU": "2", "MEMORY": "2Gi"}
     assert limits(template(blog, "download_model")) == limits(template(blog, "download_dataset"))
-    assert limits(template(blog, "download_model")).keys() == {"CPU", "MEMORY"}
+
+
+def test_every_task_requests_what_it_is_limited_to(blog: ControlPlane) -> None:
+    """Flyte checks requests when it registers a task, and cuts limits down without a word."""
+    for task in TASKS:
+        stated = limits(template(blog, task))
+        assert stated.keys() >= {"CPU", "MEMORY"}
+        assert resources(template(blog, task).container.resources.requests) == stated
+
+
+def test_tasks_that_hold_weights_state_their_disk_and_the_dynamic_task_holds_none(
+    blog: ControlPlane,
+) -> None:
+    with_storage = {task for task in TASKS if "EPHEMERAL_STORAGE" in limits(template(blog, task))}
+    assert with_storage == {"download_dataset", "download_model"}
+    for task in ("prepare_experiment_args", "run_cached_training_benchmark"):
+        assert limits(template(blog, task)) == {"CPU": "1", "MEMORY": "1Gi"}
 
 
 def test_only_the_analysis_has_a_deck(blog: ControlPlane) -> None:
@@ -207,6 +234,9 @@ def test_containers_are_told_the_settings_of_the_registration(blog: ControlPlane
     for task in TASKS:
         told = variables(template(blog, task))
         assert told["LIGER_BENCHMARK_GPU"] == "A100"
+        assert told["LIGER_BENCHMARK_CPU"] == "12"
+        assert told["LIGER_BENCHMARK_MEMORY"] == "24Gi"
+        assert told["LIGER_BENCHMARK_STORAGE"] == "20Gi"
         assert told["LIGER_BENCHMARK_SECRETS"] == "wandb_api_key"
         assert told["LIGER_BENCHMARK_SECRET_GROUP"] == ""
         assert told["LIGER_BENCHMARK_PINS"]
@@ -226,12 +256,17 @@ def test_the_same_command_again_starts_a_second_execution_of_the_same_version(
 def test_other_settings_are_another_version_which_the_cluster_accepts(
     blog: ControlPlane, plane: ControlPlane, project: Path
 ) -> None:
-    setting = {"LIGER_BENCHMARK_GPU": "H100", "WANDB_PROJECT": "another-project"}
+    setting = {
+        "LIGER_BENCHMARK_GPU": "H100",
+        "LIGER_BENCHMARK_STORAGE": "100Gi",
+        "WANDB_PROJECT": "another-project",
+    }
     child = plane.run("union", project, *BLOG, environment=setting)
     assert child.returncode == 0, child.stdout
     before, after = (p.workflows[EXPERIMENT].template.id.version for p in (blog, plane))
     assert before != after
     assert variables(template(plane, "download_model")).items() >= setting.items()
+    assert limits(template(plane, "download_model"))["EPHEMERAL_STORAGE"] == "100Gi"
 
 
 @pytest.mark.parametrize("union", ["installed", "absent"])

@@ -20,10 +20,9 @@ from support.tiny import TINY
 from wandb.errors import CommError, UsageError
 from wandb.proto.wandb_internal_pb2 import Record
 
-import image_spec
 import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.flyte import conditions, local_run, tracking
+from liger_benchmark.flyte import conditions, local_run, settings, tracking
 from liger_benchmark.flyte.tracking import TrackingRefused
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run, read_run
 from liger_benchmark.training.isolated_process import ChildFailed
@@ -151,7 +150,7 @@ def test_a_condition_is_one_named_run_with_its_settings_as_config(
     train()
     [run] = tracked_runs(wandb_folder)
     assert run.name == "phi3-tiny bs=2 vanilla run=2" == TRACKED.condition
-    assert (run.project, run.entity) == (image_spec.WANDB_PROJECT, image_spec.WANDB_ENTITY)
+    assert (run.project, run.entity) == (settings.WANDB_PROJECT, settings.WANDB_ENTITY)
     config = {key: value for key, value in run.config.items() if key != "_wandb"}
     assert config == dataclasses.asdict(TRACKED)
 
@@ -159,7 +158,7 @@ def test_a_condition_is_one_named_run_with_its_settings_as_config(
 def test_project_and_entity_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_PROJECT", "kernels")
     monkeypatch.setenv("WANDB_ENTITY", "a-team")
-    settled = runpy.run_path(image_spec.__file__)
+    settled = runpy.run_path(settings.__file__)
     assert (settled["WANDB_PROJECT"], settled["WANDB_ENTITY"]) == ("kernels", "a-team")
     handed_on = settled["REGISTRATION"]
     assert (handed_on["WANDB_PROJECT"], handed_on["WANDB_ENTITY"]) == ("kernels", "a-team")
@@ -346,6 +345,25 @@ def test_without_a_wandb_that_answers_the_condition_is_trained_untracked(
     problem = "the run is not tracked: CommError: no route to host"
     assert f"W&B: {problem}\n" in capsys.readouterr().err
     assert record_of(result)["wandb_error"] == problem
+
+
+def test_a_wandb_that_cannot_be_reached_costs_one_wait_and_one_line_in_a_grid(
+    train: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits: list[str] = []
+
+    def unreachable(**options: Any) -> None:
+        waits.append(options["name"])
+        raise CommError("no route to host")
+
+    monkeypatch.setattr(wandb, "init", unreachable)
+    grid = [dataclasses.replace(TRACKED, run=run) for run in (1, 2, 3)]
+    with local_run.grid_run(grid):
+        results = [train(arguments=arguments) for arguments in grid]
+    problem = "the run is not tracked: CommError: no route to host"
+    assert len(waits) == 1
+    assert capsys.readouterr().err.count(problem) == 1
+    assert {record_of(result)["wandb_error"] for result in results} == {problem}
 
 
 def test_a_missing_key_is_said_before_anything_is_trained(

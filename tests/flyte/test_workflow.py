@@ -17,13 +17,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from support import isolated_functions, isolated_training
+from support.commands import project_copy
 from support.tiny import TINY
 
 import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.experiment.inputs_file import ExperimentInputs, read_inputs_file
-from liger_benchmark.flyte import conditions, local_run
+from liger_benchmark.flyte import conditions, local_run, reporting
 from liger_benchmark.report.page import main as rebuild_report
 from liger_benchmark.run import read_run
 from liger_benchmark.training import condition
@@ -51,7 +52,7 @@ def run_experiment(
 
 
 def report_of(build: Path) -> str:
-    [page] = build.glob("results/*/report.html")
+    [page] = build.glob("results/*-*/report.html")
     return page.read_text(encoding="utf-8")
 
 
@@ -180,7 +181,7 @@ def test_the_page_of_a_run_is_the_page_that_the_command_rebuilds(
 ) -> None:
     grid = ExperimentArguments(use_liger=[False], per_device_train_batch_size=[2, 1])
     run_experiment(TINY, grid)
-    [page] = build_folder.glob("results/*/report.html")
+    [page] = build_folder.glob("results/*-*/report.html")
     rebuilt = tmp_path / "rebuilt.html"
     rebuild_report([str(page.parent), "--output", str(rebuilt)])
     assert rebuilt.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
@@ -194,7 +195,7 @@ def test_the_page_is_rebuilt_with_the_baseline_that_was_chosen(build_folder: Pat
         baseline="vanilla + adamw_torch",
     )
     run_experiment(TINY, grid)
-    [page] = build_folder.glob("results/*/report.html")
+    [page] = build_folder.glob("results/*-*/report.html")
     before = page.read_text(encoding="utf-8")
     assert rebuild_report([str(page.parent)]) == 0
     assert page.read_text(encoding="utf-8") == before
@@ -216,14 +217,15 @@ def test_two_experiments_take_turns_in_the_folder_of_their_report(
 
     @contextlib.contextmanager
     def lock(folder: Path) -> Iterator[None]:
-        assert not folder.exists()
+        page = folder / "report.html"
+        before = page.stat().st_mtime_ns if page.exists() else 0
         yield
-        assert (folder / "report.html").is_file()
+        assert page.stat().st_mtime_ns > before
         locked.append(folder)
 
-    monkeypatch.setattr(workflow.files, "lock", lock)
+    monkeypatch.setattr(reporting.files, "lock", lock)
     run_experiment(TINY, ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1]))
-    assert locked == [*build_folder.glob("results/*")]
+    assert {*locked} == {*build_folder.glob("results/*-*/")}
 
 
 def test_out_of_memory_is_a_result_with_the_history_so_far(
@@ -310,26 +312,6 @@ def test_the_workflow_imports_with_and_without_union() -> None:
         )
         assert output.returncode == 0, output.stderr
         assert output.stdout.strip() == expected
-
-
-def project_copy(to: Path) -> Path:
-    """The project as a clone has it, with inputs small enough for a test."""
-    to.mkdir()
-    for module in PROJECT.glob("*.py"):
-        shutil.copy(module, to)
-    shutil.copy(PROJECT / "constraints.txt", to)
-    shutil.copytree(
-        PROJECT / "liger_benchmark",
-        to / "liger_benchmark",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    (to / "inputs.yaml").write_text(
-        "experiment_args: {use_liger: [true, false], per_device_train_batch_size: [1]}\n"
-        "training_args: {model_name: 'builtin:phi3-tiny', dataset_name: 'builtin:instructions',\n"
-        "  max_seq_length: 16, bf16: false, max_steps: 2, n_warmup_steps: 1}\n"
-        "n_runs: 1\n"
-    )
-    return to
 
 
 def pyflyte_run(project: Path, home: Path, temporary: Path, inputs: str) -> Any:

@@ -1,5 +1,6 @@
 // Measure the loaded page, then replace it by what was found, as JSON.
 window.addEventListener("load", function () {
+  document.querySelectorAll("details").forEach(function (d) { d.open = true; });
   var found = {problems: window.problems, width: innerWidth,
     dark: matchMedia("(prefers-color-scheme: dark)").matches,
     requests: performance.getEntriesByType("resource").map(function (e) { return e.name; }),
@@ -74,7 +75,7 @@ window.addEventListener("load", function () {
       return h.textContent.replace(/\u00ad/g, "").startsWith(name); });
   };
   var read = function (i) {
-    return Array.from(table.tBodies[0].rows).map(function (r) { return r.cells[i].textContent; });
+    return Array.from(table.tBodies[0].rows).map(function (r) { return r.cells[i].firstChild.textContent; });
   };
   var click = function (i) { table.tHead.rows[0].cells[i].querySelector("button").click(); };
   var sorted = {};

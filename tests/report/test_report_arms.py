@@ -20,16 +20,18 @@ from liger_benchmark.run import FAILED, Run
 
 def test_the_table_has_a_row_for_every_arm_and_no_empty_column() -> None:
     six = Page(decks_of("six_arms")["Benchmarking Results"]).table("Speed-up")
-    assert [row["Arm"] for row in six] == list(grids.SIX_ARMS)
+    assert [row["Arm"] for row in six] == [
+        "Liger + torch_compile", "Liger", "vanilla + torch_compile", "vanilla + chunked_nll",
+        "vanilla", "vanilla + torch_compile + chunked_nll",
+    ]  # fmt: skip
     assert [row["J/token"] for row in six] == [
-        *("0.0300", "0.0288", "0.0250", "0.0333", "0.0300", "0.0273"),
+        *("0.0273", "0.0300", "0.0250", "0.0288", "0.0300", "0.0333"),
     ]
-    assert [bool(row["Against the published"]) for row in six] == [arm == "Liger" for arm in
-        grids.SIX_ARMS]  # fmt: skip
+    assert [row["Arm"] for row in six if row["Against the published"]] == ["Liger"]
     four = Page(decks_of("four_arms")["Benchmarking Results"]).table("Speed-up")
     maths = {row["Arm"]: row["Loss differ\N{SOFT HYPHEN}ence"] for row in four[:4]}
     assert maths == {
-        "vanilla": "–", "Liger": "0.1 %",
+        "vanilla": "–", "Liger": "0.1%",
         "Liger + adamw_torch": "other maths", "vanilla + adamw_torch": "other maths",
     }  # fmt: skip
     assert "J/token" not in four[0]
@@ -42,8 +44,8 @@ def test_the_blogs_claims_are_named_as_liger_against_vanilla_among_other_arms() 
     page = Page(render_page(analyse(grids.six_arms(), "Liger")))
     assert "what this grid shows for Liger against vanilla" in page.text
     rows = page.table("Speed-up")
-    assert rows[0]["Arm"] == "Liger" and rows[0]["Speed-up"] == "baseline"
-    assert rows[0]["Against the published"] == "speed within memory within"
+    assert rows[1]["Arm"] == "Liger" and rows[1]["Speed-up"] == "baseline"
+    assert rows[1]["Against the published"] == "speed within memory within"
     text = Page(html_of("no_vanilla")).text
     assert "were not tested: this grid has no arm called vanilla and none called Liger." in text
 
@@ -53,7 +55,7 @@ def test_horizontal_bars_carry_their_numbers_and_their_arms_names() -> None:
     for number in ("12.6k", "17.0k", "batch size 8", "Liger + torch_compile"):
         assert number in six
     many = Page(decks_of("many_bars")["Benchmarking Results"]).svg_texts
-    assert many.count("OOM") == 8 and many.count("failed") == 2
+    assert many.count("OOM") == 8 and many.count("failed") == 2 + 4  # in the answer four times
     assert "16.9k 2 of 3" in many
 
 
@@ -67,10 +69,15 @@ def test_the_inputs_shown_span_the_grid_that_was_run(tmp_path: Path, name: str) 
 
 
 def spanned_by(text: str, folder: Path) -> list[TrainingArguments]:
+    """The grid of an inputs file by repeat, batch size and arm, as results are read.
+
+    Every second repeat runs the arms in reverse.
+    """
     path = folder / "inputs.yaml"
     path.write_text(text)
-    inputs = read_inputs_file(path)
-    return inputs.grid
+    grid = read_inputs_file(path).grid
+    arms = [arguments.arm for arguments in grid]
+    return sorted(grid, key=lambda a: (a.run, a.per_device_train_batch_size, arms.index(a.arm)))
 
 
 def test_the_inputs_shown_name_the_arms_of_a_part_and_the_baseline(tmp_path: Path) -> None:
@@ -124,4 +131,4 @@ def test_the_command_takes_a_baseline_and_refuses_an_unknown_one_in_one_line(
     assert 'no arm is called "nobody"' in shown.err and "vanilla + chunked_nll" in shown.err
     assert not (folder / "report.html").exists()
     assert main([str(folder), "--baseline", "Liger"]) == 0
-    assert "10 % faster than Liger" in Page((folder / "report.html").read_text()).text
+    assert "10% faster than Liger" in Page((folder / "report.html").read_text()).text

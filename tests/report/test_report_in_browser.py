@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from html import unescape
@@ -20,21 +19,13 @@ from typing import Any
 import pytest
 from flytekit.deck.deck import get_deck_template
 from support import grids
+from support.browser import CHROMIUM, FLAGS, needs_chromium
 
 from liger_benchmark.analysis.tables import analyse, read_experiment
 from liger_benchmark.report.page import render_decks, render_page
 from liger_benchmark.run import Run
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
-
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--hide-scrollbars",
-)  # fmt: skip
+pytestmark = needs_chromium
 
 # A request of any kind is blocked by the policy, and noted.
 POLICY = """
@@ -62,7 +53,7 @@ def measure(html: str, folder: Path, width: int, dark: bool) -> dict[str, Any]:
             CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--window-size={width},900",
             *(["--force-dark-mode"] if dark else []), "--dump-dom", path.as_uri(),
         ],
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True, text=True, timeout=180, check=True,
     )  # fmt: skip
     found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]

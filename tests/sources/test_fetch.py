@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,114 @@ def test_a_dataset_folder_that_was_edited_is_read_anew(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.usefixtures("datasets_cache")
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "tsv", "parquet"])
+def test_a_single_file_of_rows_is_a_dataset(suffix: str, packed: bool, tmp_path: Path) -> None:
+    import datasets
+
+    path = tmp_path / f"mine.{suffix}"
+    rows = datasets.Dataset.from_list(ROWS)
+    if suffix == "json":
+        path.write_text(json.dumps(ROWS))
+    elif suffix == "jsonl":
+        rows.to_json(path)
+    elif suffix == "parquet":
+        rows.to_parquet(path)
+    else:
+        rows.to_csv(path, index=False, sep="\t" if suffix == "tsv" else ",")
+    if packed:
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path = path.with_name(f"{path.name}.gz")
+    fetched = fetch_dataset(str(path), tmp_path / "fetched")
+    assert load(fetched) == ROWS
+    assert fetch.provenance(fetched, "")["origin"] == "folder"
+
+
+@pytest.mark.usefixtures("datasets_cache")
+def test_a_file_with_one_list_of_rows_is_that_list(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps({"data": ROWS}))
+    assert load(fetch_dataset(str(tmp_path / "mine.json"), tmp_path / "fetched")) == ROWS
+    one = {"messages": [{"role": "user", "content": "Who?"}]}
+    (tmp_path / "one.jsonl").write_text(json.dumps(one))
+    assert load(fetch_dataset(str(tmp_path / "one.jsonl"), tmp_path / "other")) == [one]
+
+
+@pytest.mark.usefixtures("datasets_cache")
+def test_json_files_whose_mappings_have_other_keys_are_one_dataset(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    first, second = {"m": [{"a": "x"}], "n": None}, {"m": [{"a": "y", "b": 1}], "n": "text"}
+    for name, row in (("a", first), ("b", second)):
+        (tmp_path / "mine" / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+    rows = load(fetch_dataset(str(tmp_path / "mine"), tmp_path / "fetched"))
+    assert [row["m"][0]["a"] for row in rows] == ["x", "y"] and rows[1]["n"] == "text"
+
+
+@pytest.mark.usefixtures("datasets_cache")
+@pytest.mark.parametrize("as_folder", [False, True], ids=["file", "folder"])
+def test_an_answer_of_the_word_none_is_no_missing_value(as_folder: bool, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    path = tmp_path / "mine" / "rows.csv"
+    path.write_text("prompt,completion\na,None\nb,null\nc,NA\nd,\n")
+    rows = load(fetch_dataset(str(path.parent if as_folder else path), tmp_path / "fetched"))
+    assert [row["completion"] or "" for row in rows] == ["None", "null", "NA", ""]
+
+
+@pytest.mark.usefixtures("datasets_cache")
+@pytest.mark.parametrize(
+    "info",
+    [{"mine": {"file_name": "mine.json"}}, {"features": {"text": {"_type": "Value"}}}],
+    ids=["another tool's", "the Hub's"],
+)
+def test_a_folder_with_a_dataset_info_of_another_tool_is_read(info: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.json").write_text(json.dumps(ROWS))
+    (tmp_path / "mine" / "dataset_info.json").write_text(json.dumps(info))
+    assert load(fetch_dataset(str(tmp_path / "mine"), tmp_path / "fetched")) == ROWS
+
+
+@pytest.mark.usefixtures("datasets_cache")
+def test_a_split_or_a_part_of_one_can_be_chosen(tmp_path: Path) -> None:
+    import datasets
+
+    rows = datasets.Dataset.from_list(ROWS)
+    datasets.DatasetDict({"train_sft": rows, "test": rows.select([0])}).save_to_disk(tmp_path / "m")
+
+    def chosen(split: str) -> list[dict[str, Any]]:
+        return load(fetch_dataset(str(tmp_path / "m"), tmp_path / "fetched", split=split))
+
+    assert chosen("train_sft") == ROWS
+    assert chosen("test") == ROWS[:1]
+    assert chosen("train_sft[1:3]") == ROWS[1:3]
+    assert chosen("train_sft[:40%]") == ROWS[:2]
+    with pytest.raises(InvalidInput, match=r"no split 'train'; it has train_sft, test: set datas"):
+        chosen("train")
+    with pytest.raises(InvalidInput, match="dataset_split: "):
+        chosen("test[:nonsense]")
+
+
+@pytest.mark.usefixtures("datasets_cache")
+def test_a_folder_with_several_configurations_is_read_by_name(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("main", "hard"):
+        (tmp_path / "mine" / f"{name}.jsonl").write_text(json.dumps({"text": name}) + "\n")
+    (tmp_path / "mine" / "README.md").write_text(
+        "---\nconfigs:\n- config_name: main\n  data_files: main.jsonl\n"
+        "- config_name: hard\n  data_files: hard.jsonl\n---\n"
+    )
+    fetched = fetch_dataset(str(tmp_path / "mine"), tmp_path / "fetched", config="hard")
+    assert load(fetched) == [{"text": "hard"}]
+    with pytest.raises(InvalidInput, match="main.*hard.*set dataset_config"):
+        fetch_dataset(str(tmp_path / "mine"), tmp_path / "other")
+
+
+def test_configurations_and_splits_of_one_name_have_folders_of_their_own() -> None:
+    names = {
+        fetch.folder_name("a/b", *p) for p in [(None, "train"), ("main", "train"), (None, "t")]
+    }
+    assert len(names) == 3
+
+
 def _empty(folder: Path) -> None:
     folder.mkdir()
 
@@ -241,9 +351,13 @@ def test_a_file_as_source_is_refused_and_its_folder_suggested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("data.jsonl").write_text("{}")
-    with pytest.raises(InvalidInput, match="is a file; give the folder"):
-        fetch_dataset("data.jsonl", tmp_path / "fetched")
+    for name in ("data.docx", "jsonl", "data.gz"):
+        Path(name).write_text("{}")
+        with pytest.raises(InvalidInput, match=r"is a file; give the folder .* or a file of rows"):
+            fetch_dataset(name, tmp_path / "fetched")
+    Path("model.json").write_text("{}")
+    with pytest.raises(InvalidInput, match="is a file; give the folder that holds it$"):
+        fetch_model("model.json", tmp_path / "fetched")
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", "a/b", "..", "é/\0", "x" * 500])

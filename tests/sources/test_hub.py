@@ -17,6 +17,7 @@ from support import fake_hub
 from support.fake_hub import FakeHub, Repository
 
 from liger_benchmark.sources import fetch, hub
+from liger_benchmark.sources.disk_space import lack_of_space
 from liger_benchmark.sources.fetch import SourceUnavailable, fetch_model
 
 PROJECT = Path(__file__).parents[2]
@@ -261,3 +262,19 @@ def test_an_error_that_is_not_the_hubs_says_what_it_is(
     with pytest.raises(SourceUnavailable, match=r"cannot be read \(OSError: no space left\)"):
         fetch_model("a/b", tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_does_not_fit_on_the_disk_is_refused_before_its_weights_are_fetched(
+    client: Client,
+) -> None:
+    files = {"config.json": CONFIG, "tokenizer.json": b"{}", "model.safetensors": SAFETENSORS}
+    sizes = {"model.safetensors": 2**60}
+    client.hub.repositories["model/a/b"] = Repository(files, sizes=sizes)
+    folder, said = client.fetch("model", "a/b")
+    assert "take 1073741824.0 GiB" in said and "make room" in said
+    assert not any("model.safetensors" in request for request in client.hub.requests)
+
+
+def test_what_is_not_known_of_a_disk_refuses_nothing(tmp_path: Path) -> None:
+    assert lack_of_space(0, tmp_path) is None
+    assert lack_of_space(1, tmp_path / "not" / "yet") is None

@@ -8,8 +8,10 @@ lost. The graph is walked as FlytePropeller does, with its cache; nothing of it 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +32,9 @@ Literals: TypeAlias = dict[str, literals_pb2.Literal]
 Templates: TypeAlias = Mapping[str, tasks_pb2.TaskTemplate]
 CacheKey: TypeAlias = tuple[str, str, str]
 
+# What the blob store prints into a container's log for every file that is fetched from it.
+FETCHED = "fetched from the store:"
+
 # A blob store as remote as S3: its addresses are no paths, files have to be fetched and put.
 SITE = f"""
 import fsspec
@@ -37,6 +42,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 class Store(LocalFileSystem):
     protocol = "{STORE_PROTOCOL}"
+
+    def get_file(self, path, *arguments, **options):
+        print("{FETCHED}", path, flush=True)
+        return super().get_file(path, *arguments, **options)
 
     def __init__(self, **options):
         super().__init__(auto_mkdir=True)
@@ -66,6 +75,12 @@ class Pod:
     error: str | None = None
     log: str = ""
 
+    @property
+    def fetched(self) -> list[str]:
+        """The files that it fetched from the blob store, in order."""
+        lines = self.log.splitlines()
+        return [line.partition(FETCHED)[2].strip() for line in lines if FETCHED in line]
+
 
 @dataclass
 class Cluster:
@@ -76,6 +91,7 @@ class Cluster:
             from one cluster to the next.
         broken: elements of the map whose machine is broken, each with a folder of modules that
             hide the installed ones there.
+        attempt: which try of its pod a container is told to be, from 0.
         pods: what ran, in the order in which it ended.
         array_nodes: the map nodes that dynamic tasks asked for.
         templates: every task template that was met, those of dynamic tasks included.
@@ -85,6 +101,7 @@ class Cluster:
     folder: Path
     cache: dict[CacheKey, Literals] = field(default_factory=dict)
     broken: Mapping[int, Path] = field(default_factory=dict)
+    attempt: int = 0
     pods: list[Pod] = field(default_factory=list)
     array_nodes: list[workflow_pb2.ArrayNode] = field(default_factory=list)
     templates: dict[str, tasks_pb2.TaskTemplate] = field(default_factory=dict)
@@ -156,7 +173,7 @@ class Cluster:
         with ThreadPoolExecutor(min(PODS_AT_ONCE, node.parallelism or n)) as pool:
             results = list(pool.map(element, range(n)))
         errors = [result for result in results if isinstance(result, PodFailed)]
-        if n - len(errors) < node.min_success_ratio * n:
+        if n - len(errors) < min_successes(node.min_success_ratio, n):
             raise errors[0]
         nothing = literals_pb2.Literal(scalar=literals_pb2.Scalar(none_type=literals_pb2.Void()))
         (name,) = template.interface.outputs.variables
@@ -219,10 +236,10 @@ class Cluster:
             (disk / part).mkdir()
         module_path = [folder for i, folder in self.broken.items() if i == index] + [self.site]
         array = {"BATCH_JOB_ARRAY_INDEX_VAR_NAME": INDEX_VARIABLE, INDEX_VARIABLE: str(index)}
-        child = run_child(
+        child = self._execute(
             command,
-            cwd=disk / "root",
-            environment={
+            disk,
+            {
                 "HOME": str(disk / "home"),
                 "TMPDIR": str(disk / "tmp"),
                 "PYTHONPATH": os.pathsep.join(map(str, module_path)),
@@ -231,12 +248,31 @@ class Cluster:
                 "FLYTE_INTERNAL_EXECUTION_DOMAIN": template.id.domain,
                 "FLYTE_INTERNAL_TASK_NAME": template.id.name,
                 "FLYTE_INTERNAL_TASK_VERSION": template.id.version,
+                "FLYTE_ATTEMPT_NUMBER": str(self.attempt),
                 **{variable.key: variable.value for variable in container.env},
                 **(array if index is not None else {}),
             },
         )
         shutil.rmtree(disk)
         return Pod(template.id.name, index, values["{{.outputPrefix}}"], log=child.stdout)
+
+    def _execute(
+        self, command: Sequence[str], disk: Path, environment: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a container's command on its own disk."""
+        return run_child(command, cwd=disk / "root", environment=environment)
+
+
+def min_successes(ratio: float, n: int) -> int:
+    """How many of n elements have to succeed.
+
+    As FlytePropeller v1.16.8 computes it in 64 bits from the ratio, which has 32:
+    flytepropeller/pkg/controller/nodes/array/handler.go, "calculate minimum number of successes".
+
+    Args:
+        ratio: as it comes from the protobuf message, where it is a 32-bit number.
+    """
+    return math.ceil(ratio * n)
 
 
 def _cache_key(template: tasks_pb2.TaskTemplate, inputs: Literals, index: int | None) -> CacheKey:
@@ -273,9 +309,28 @@ def _resolve(data: literals_pb2.BindingData, done: Mapping[str, Literals]) -> li
     literal = done[data.promise.node_id][data.promise.var]
     if not data.promise.attr_path:
         return literal
-    # An attribute of a dataclass: FlytePropeller unpacks it, picks, and packs it again.
+    return attribute(literal, [part.string_value for part in data.promise.attr_path])
+
+
+def attribute(
+    literal: literals_pb2.Literal, path: Sequence[str], *, primitives: bool = True
+) -> literals_pb2.Literal:
+    """An attribute of a dataclass: FlytePropeller unpacks it, picks, and packs it again.
+
+    Source: flytepropeller/pkg/controller/nodes/attr_path_resolver.go (v1.16.8), where a text, a
+    number or a boolean becomes a primitive.
+
+    Args:
+        primitives: False to pack those as msgpack, too, as earlier versions did.
+    """
     value = msgpack.unpackb(literal.scalar.binary.value)
-    for attribute in data.promise.attr_path:
-        value = value[attribute.string_value]
+    for name in path:
+        value = value[name]
+    for kind, key in (
+        (bool, "boolean"), (str, "string_value"), (int, "integer"), (float, "float_value"),
+    ):  # fmt: skip
+        if primitives and isinstance(value, kind):
+            primitive = literals_pb2.Primitive(**{key: value})
+            return literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=primitive))
     binary = literals_pb2.Binary(value=msgpack.packb(value), tag="msgpack")
     return literals_pb2.Literal(scalar=literals_pb2.Scalar(binary=binary))

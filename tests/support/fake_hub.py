@@ -24,10 +24,14 @@ _PATHS = re.compile(
 
 @dataclass
 class Repository:
-    """The files of one commit by their paths. A gated repository has a description and no files."""
+    """The files of one commit by their paths. A gated repository has a description and no files.
+
+    `sizes` are what the description says of some of the files, where that is not true.
+    """
 
     files: dict[str, bytes]
     gated: bool = False
+    sizes: dict[str, int] = field(default_factory=dict)
 
     @property
     def commit(self) -> str:
@@ -130,7 +134,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 "sha": repository.commit,
                 "gated": "auto" if repository.gated else False,
                 "private": False,
-                "siblings": [{"rfilename": path} for path in repository.files],
+                "siblings": [
+                    {"rfilename": path, "size": repository.sizes.get(path, len(content))}
+                    for path, content in repository.files.items()
+                ],
             }
         )
 

@@ -191,10 +191,7 @@ def no_vanilla() -> list[Run]:
         }
         for length, factor in ((512, 1.0), (2048, 0.8))
     }
-    runs = grid(sizes=(2, 4), repeats=2, arms=arms, steps=6)
-    for run in runs:
-        run.record["dataset"]["checksum"] += f"-{run.training_args.max_seq_length}"
-    return runs
+    return grid(sizes=(2, 4), repeats=2, arms=arms, steps=6)
 
 
 ALL = {
@@ -223,7 +220,8 @@ def _is_vanilla_above(run: Run, size: int) -> bool:
 
 
 def _out_of_memory(run: Run) -> Run:
-    record = {key: value for key, value in run.record.items() if key != "phases"}
+    of_the_end = ("phases", "gradients", "proof", "batches")
+    record = {key: value for key, value in run.record.items() if key not in of_the_end}
     record["out_of_memory"] = {
         "phase": "first step",
         "step": 1,

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Send = Callable[[Any], None]
@@ -20,6 +21,10 @@ def echo(send: Send, *args: Any) -> tuple[Any, ...]:
 
 def process_id(send: Send) -> int:
     return os.getpid()
+
+
+def parent_id(send: Send) -> int:
+    return os.getppid()
 
 
 def raise_error(send: Send, message: str) -> None:
@@ -55,6 +60,14 @@ def patch_a_class(send: Send) -> str:
     before = modeling_phi3.Phi3RMSNorm.__name__
     modeling_phi3.Phi3RMSNorm = type("Patched", (), {})
     return before
+
+
+def environment_variable(send: Send, name: str) -> tuple[str | None, str | None]:
+    """The variable's value when the fork server started, and now."""
+    started_with = Path("/proc", str(os.getppid()), "environ").read_bytes().split(b"\0")
+    values = dict(line.split(b"=", 1) for line in started_with if b"=" in line)
+    at_start = values.get(name.encode())
+    return None if at_start is None else at_start.decode(), os.environ.get(name)
 
 
 def crash_cuda(send: Send) -> None:

@@ -26,7 +26,10 @@ def train_with_fault(
     model_folder: Path,
     output_folder: Path,
 ) -> dict[str, Any]:
-    """Train, and raise at `stage`: model, first step, mid-run (step 2), optimizer or callback."""
+    """Train, and raise at `stage`: model, first step, mid-run (step 2), optimizer or callback.
+
+    Or in the first evaluation, the first checkpoint, or as the run is saved at its end.
+    """
     import torch
     import trl
 
@@ -55,6 +58,8 @@ def train_with_fault(
         EfficiencyCallback.on_step_end = failing_at(  # type: ignore[method-assign]
             2, EfficiencyCallback.on_step_end
         )
+    elif stage in ("evaluate", "_save_checkpoint", "save_state"):
+        setattr(trl.SFTTrainer, stage, failing_at(1, getattr(trl.SFTTrainer, stage)))
     else:
         trl.SFTTrainer.training_step = failing_at(
             1 if stage == "first step" else 2, trl.SFTTrainer.training_step

@@ -11,7 +11,7 @@ import pytest
 from support import isolated_training
 from support.tiny import TINY
 
-from liger_benchmark.analysis.comparison import BF16_LOSS_BOUND
+from liger_benchmark.analysis.validity import BF16_LOSS_BOUND
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.training import condition, environment
@@ -75,6 +75,29 @@ def test_the_arms_start_from_the_same_weights_and_see_the_same_rows(runs: dict[s
         assert len({run.record[part]["checksum"] for run in runs.values()}) == 1
 
 
+def test_the_arms_compute_the_same_gradients_on_the_same_batches(runs: dict[str, Run]) -> None:
+    liger, vanilla = runs["liger"].record, runs["vanilla"].record
+    assert liger["batches"] == vanilla["batches"]
+    assert 0 <= vanilla["batches"]["padding_fraction"] < 1
+    assert liger["gradients"].keys() == vanilla["gradients"].keys()
+    assert len(vanilla["gradients"]) == 15
+    for name, numbers in vanilla["gradients"].items():
+        assert liger["gradients"][name] == pytest.approx(numbers, abs=1e-4 * numbers[0]), name
+
+
+def test_the_proof_holds_what_the_live_trainer_does(runs: dict[str, Run]) -> None:
+    for run in runs.values():
+        assert run.record["proof"] == {
+            "graphs": 0,
+            "graph_breaks": 0,
+            "optimizer": "torch.optim.sgd.SGD",
+            "optimizer_expected": "torch.optim.sgd.SGD",
+            "checkpointing": {"active": 0, "present": 3},
+            "attention": {"sdpa": 2},
+            "weights_changed": True,
+        }
+
+
 def test_tokens_are_counted_with_their_padding(runs: dict[str, Run]) -> None:
     for run in runs.values():
         assert list(run.history["step_tokens"]) == [2 * 32] * 3
@@ -101,6 +124,7 @@ def test_the_record_holds_the_sources_and_the_seconds_of_each_phase(
         "model",
         "trainer",
         "save",
+        "checks",
         "warmup_steps",
         "steps",
         "between_steps",
@@ -193,6 +217,43 @@ def test_running_out_of_memory_is_recorded_with_phase_and_step(
     assert "1.50 GiB" in refused["message"]
     assert {"allocated_MB", "reserved_MB"} <= refused.keys()
     assert len(rows) == n_rows
+
+
+def train_with_fault(
+    stage: str, arguments: TrainingArguments, dataset: Path, model: Path, output: Path
+) -> tuple[dict[str, Any], list[Any]]:
+    """The record and the rows of a run in which memory runs out at `stage`."""
+    rows: list[Any] = []
+    record, _ = run_isolated(
+        isolated_training.train_with_fault,
+        *(stage, isolated_training.OUT_OF_MEMORY, arguments, dataset, model, output),
+        on_message=rows.append,
+    )
+    return record, rows
+
+
+def test_running_out_of_memory_in_an_evaluation_is_not_booked_as_a_steps(
+    dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    arguments = replace(TINY, eval_strategy="epoch")
+    record, rows = train_with_fault("evaluate", arguments, dataset_folder, model_folder, tmp_path)
+    refused = record["out_of_memory"]
+    assert (refused["phase"], refused["step"]) == ("evaluation", 3)
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("stage", "save_strategy"), [("save_state", "no"), ("_save_checkpoint", "epoch")]
+)
+def test_a_finished_run_is_not_lost_if_it_cannot_be_saved(
+    stage: str, save_strategy: str, dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    arguments = replace(TINY, save_strategy=save_strategy)
+    record, rows = train_with_fault(stage, arguments, dataset_folder, model_folder, tmp_path)
+    assert "out_of_memory" not in record
+    assert record["save_error"].startswith("CUDA out of memory. Tried to allocate 1.50 GiB")
+    assert len(rows) == 3
+    assert record["proof"]["weights_changed"] is True
 
 
 @pytest.mark.parametrize("stage", ["model", "first step", "mid-run", "optimizer", "callback"])
@@ -297,6 +358,9 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
     """A field that nothing reads would be a setting without effect."""
     handled_elsewhere = {
         "dataset_format",
+        "dataset_config",
+        "dataset_split",
+        "columns",
         "liger_kernels",
         "attn_implementation",
         "arm_name",
@@ -360,6 +424,6 @@ def test_on_a_gpu_memory_is_the_allocators_and_losses_agree_in_bf16(
         last = run.history.iloc[-1]
         assert 0 < last["step_peak_memory_allocated_MB"] <= last["step_peak_memory_reserved_MB"]
         assert run.record["environment"]["gpu"]["name"]
-        assert run.record["memory"]["allocator_retries"] == 0
+        assert run.record["memory"] == {"allocator_retries": 0, "retries_in_measured_steps": 0}
         losses.append(run.history["loss"])
     assert ((losses[0] - losses[1]).abs() / losses[1]).max() < BF16_LOSS_BOUND

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from support.tiny import TINY
 from liger_benchmark.sources.fetch import fingerprint
 from liger_benchmark.training.dataset import (
     IGNORED,
+    check_token_ids,
+    check_tokenizer_files,
     checksum,
     load_tokenizer,
     prepare_datasets,
@@ -140,3 +145,78 @@ def test_a_dataset_without_a_response_is_an_error(tmp_path: Path, model_folder: 
     folder = saved(tmp_path, [{"text": "just text"}, {"text": "more"}])
     with pytest.raises(InvalidInput, match="0 rows whose text holds"):
         prepare_datasets(folder, load_tokenizer(model_folder), TINY)
+
+
+# --- tokenizers as people have them
+
+
+@pytest.fixture
+def folder(tmp_path: Path, model_folder: Path) -> Path:
+    """A model's folder, to be changed."""
+    shutil.copytree(model_folder, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_tokenizer_without_pad_and_end_token_pads_all_the_same(folder: Path) -> None:
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config = {k: v for k, v in config.items() if k not in ("pad_token", "eos_token")}
+    path.write_text(json.dumps(config))
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer.eos_token is None and tokenizer.pad_token_id == 0
+    rows = datasets.Dataset.from_list([{"prompt": "Who?", "completion": " I."}])
+    [row] = tokenize(rows, tokenizer, replace(TINY, dataset_format="prompt_completion"))
+    assert tokenizer.decode(row["input_ids"]) == "Who? I."
+
+
+def test_a_pad_token_beyond_the_embedding_is_replaced(folder: Path) -> None:
+    tokenizer = load_tokenizer(folder)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    assert tokenizer.pad_token_id == 512
+    tokenizer.save_pretrained(folder)
+    loaded = load_tokenizer(folder)
+    assert (loaded.pad_token, loaded.pad_token_id) == ("</s>", 2)
+
+
+def test_a_token_beyond_the_embedding_is_refused_only_if_a_row_uses_it(folder: Path) -> None:
+    tokenizer = load_tokenizer(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|extra|>"]})
+    assert len(tokenizer) == 513
+    plain = tokenize(datasets.Dataset.from_list([alpaca("Yes.")]), tokenizer, TINY)
+    check_token_ids([plain, None], 512)
+    using = tokenize(datasets.Dataset.from_list([alpaca("Yes.<|extra|>")]), tokenizer, TINY)
+    with pytest.raises(InvalidInput, match="the token id 512 and the model embeds 512 tokens"):
+        check_token_ids([plain, using], 512)
+
+
+def test_a_tokenizer_that_is_only_sentencepiece_names_what_is_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    (folder / "tokenizer.model").write_bytes(b"\x0a")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InvalidInput, match="only as tokenizer.model, .* install sentencepiece$"):
+        load_tokenizer(folder)
+    (folder / "tokenizer.json").write_text("{}")
+    check_tokenizer_files(folder, "mine")
+
+
+def test_a_tokenizer_without_offsets_marks_the_same_answer() -> None:
+    from transformers import ByT5Tokenizer
+
+    tokenizer = ByT5Tokenizer()
+    arguments = replace(TINY, max_seq_length=512)
+    [row] = tokenize(datasets.Dataset.from_list([alpaca("Yes, ünd.")]), tokenizer, arguments)
+    kept = [label for label in row["labels"] if label != IGNORED]
+    assert tokenizer.decode(kept) == "\nYes, ünd."
+    assert tokenizer.decode(row["input_ids"]).endswith("### Response:\nYes, ünd.</s>")
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    turns = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}]
+    rows = datasets.Dataset.from_list([{"messages": turns * 2}])
+    [row] = tokenize(rows, tokenizer, replace(arguments, dataset_format="messages"))
+    kept = [label for label in row["labels"] if label != IGNORED]
+    assert tokenizer.decode(kept) == "I.</s>I.</s>"

@@ -20,12 +20,16 @@ class FakeNvml:
         pass
 
     NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 3
+    nvmlMemory_v2 = 0x2000028
 
     def __init__(self, processes: list[tuple[int, int | None]] | None) -> None:
         self.processes = processes
         self.asked_for: list[Any] = []
         self.joules: float | None = 12.5
         self.closed = True
+        self.knows_version_2 = True
+        self.throttle_reasons: list[int] = []
+        self.sm_clocks = [1980]
 
     def nvmlInit(self) -> None:
         self.closed = False
@@ -44,8 +48,17 @@ class FakeNvml:
     def nvmlDeviceGetName(self, handle: str) -> bytes:
         return b"NVIDIA Fake 40GB"
 
-    def nvmlDeviceGetMemoryInfo(self, handle: str) -> Any:
-        return SimpleNamespace(total=40 * 2**30)
+    def nvmlDeviceGetUUID(self, handle: str) -> str:
+        return "GPU-1234"
+
+    def nvmlDeviceGetMemoryInfo(self, handle: str, version: int | None = None) -> Any:
+        if version is not None and not self.knows_version_2:
+            raise self.NVMLError("not supported")
+        reserved = 0 if version is not None else 600 * 2**20
+        return SimpleNamespace(total=40 * 2**30, used=2**30 + reserved)
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: str) -> int:
+        return self.throttle_reasons.pop(0) if self.throttle_reasons else 0
 
     def nvmlSystemGetDriverVersion(self) -> str:
         return "580.1"
@@ -54,7 +67,9 @@ class FakeNvml:
         raise self.NVMLError("not supported")
 
     def nvmlDeviceGetClockInfo(self, handle: str, kind: int) -> int:
-        return {1: 1980, 2: 2619}[kind]
+        if kind == self.NVML_CLOCK_MEM:
+            return 2619
+        return self.sm_clocks.pop(0) if len(self.sm_clocks) > 1 else self.sm_clocks[0]
 
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:
         if self.closed:
@@ -110,6 +125,7 @@ def test_a_gpu_whose_processes_cannot_be_read_does_not_count_as_idle(nvml: FakeN
 def test_readings_that_a_gpu_does_not_support_are_none(nvml: FakeNvml) -> None:
     assert environment.gpu() == {
         "name": "NVIDIA Fake 40GB",
+        "uuid": "GPU-1234",
         "memory_GiB": 40.0,
         "driver": "580.1",
         "power_limit_W": None,
@@ -149,10 +165,10 @@ def test_a_run_sees_only_the_gpu_that_nvml_was_asked_about(
     assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
-def test_the_energy_meter_stays_open_and_reads_joules(nvml: FakeNvml) -> None:
+def test_the_gpu_monitor_stays_open_and_reads_joules(nvml: FakeNvml) -> None:
     import gc
 
-    meter = environment.EnergyMeter()
+    meter = environment.GpuMonitor()
     gc.collect()
     assert meter.joules() == 12.5
     nvml.joules = 13.0
@@ -165,4 +181,36 @@ def test_without_a_gpu_there_is_no_energy_to_read(
     nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert environment.EnergyMeter().joules() is None
+    monitor = environment.GpuMonitor()
+    monitor.sample_clock()
+    assert monitor.joules() is None
+    assert monitor.window() == {}
+
+
+def test_the_window_has_the_mean_clock_and_the_share_of_samples_that_were_slowed_down(
+    nvml: FakeNvml,
+) -> None:
+    monitor = environment.GpuMonitor()
+    assert monitor.window() == {}
+    # Idle (0x1) and the clocks that were asked for (0x2) slow nothing down.
+    nvml.sm_clocks, nvml.throttle_reasons = [2000, 1000, 1200, 1800], [0x1, 0x4 | 0x20, 0x4, 0x2]
+    for _ in range(4):
+        monitor.sample_clock()
+    assert monitor.window() == {
+        "mean_sm_MHz": 1500,
+        "min_sm_MHz": 1000,
+        "slowed_by": {"power cap": 0.5, "software thermal slowdown": 0.25},
+    }
+
+
+@pytest.mark.parametrize(("knows_version_2", "expected_MB"), [(True, 1024.0), (False, 1624.0)])
+def test_memory_in_use_leaves_out_the_drivers_reserve_where_it_is_told_apart(
+    nvml: FakeNvml, knows_version_2: bool, expected_MB: float
+) -> None:
+    nvml.knows_version_2 = knows_version_2
+    assert environment.memory_used_MB() == expected_MB
+
+
+def test_without_a_gpu_no_memory_is_in_use(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert environment.memory_used_MB() == 0.0

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support import isolated_functions as functions
 
+from liger_benchmark.training import isolated_process
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated, summary
 
 TESTS = Path(__file__).parents[1]
@@ -89,6 +90,29 @@ def test_an_interrupted_parent_leaves_no_child_behind() -> None:
     while _is_running(child[0]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _is_running(child[0])
+
+
+def test_a_process_has_the_variables_of_the_moment_and_not_those_of_the_first_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """torch reads most of them as it is imported: the server that imports it starts anew."""
+    monkeypatch.setattr(isolated_process, "PRELOAD", [])
+    name = "TORCHDYNAMO_DISABLE"
+    for value in ("1", "2", None):
+        if value is None:
+            monkeypatch.delenv(name)
+        else:
+            monkeypatch.setenv(name, value)
+        found, _ = run_isolated(functions.environment_variable, name, on_message=nothing)
+        assert found == (value, value)
+
+
+def test_other_variables_do_not_make_the_imports_start_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, _ = run_isolated(functions.parent_id, on_message=nothing)
+    monkeypatch.setenv("MY_OWN_VARIABLE", "1")
+    assert run_isolated(functions.parent_id, on_message=nothing)[0] == first
 
 
 def test_a_temporary_folder_too_long_for_a_socket_works(tmp_path: Path) -> None:

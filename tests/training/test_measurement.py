@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,9 @@ class FakeDevice:
 
     def energy_joules(self) -> float | None:
         return None if self.joules is None else next(self.joules)
+
+    def sample_clock(self) -> None:
+        self.calls.append("sample")
 
 
 class Clock:
@@ -148,7 +152,13 @@ def test_memory_peaks_are_per_step_and_their_totals_leave_the_warmup_out() -> No
 def test_the_device_is_synchronised_at_both_ends_and_its_peaks_reset_at_the_start() -> None:
     callback = run_steps([1.0], [[1]], n_warmup_steps=0)
     assert isinstance(callback.device, FakeDevice)
-    assert callback.device.calls == ["synchronize", "reset", "synchronize", "read"]
+    assert callback.device.calls == ["synchronize", "reset", "synchronize", "read", "sample"]
+
+
+def test_the_gpus_clock_is_sampled_at_measured_steps_only() -> None:
+    callback = run_steps([1.0] * 5, [[1]] * 5, n_warmup_steps=2)
+    assert isinstance(callback.device, FakeDevice)
+    assert callback.device.calls.count("sample") == 3
 
 
 def test_the_trainers_loss_is_added_to_the_steps_row_and_other_logs_are_not() -> None:
@@ -163,7 +173,7 @@ def test_the_trainers_loss_is_added_to_the_steps_row_and_other_logs_are_not() ->
 def test_each_row_is_passed_on_once_when_it_is_complete() -> None:
     rows: list[dict[str, Any]] = []
     callback = EfficiencyCallback(0, FakeDevice([(1, 1)]), on_row=rows.append, clock=Clock())
-    callback.clock = iter([1.0, 2.0]).__next__
+    callback.clock = iter([1.0, 1.0, 2.0, 2.0]).__next__
     callback.on_step_begin(None, SimpleNamespace(global_step=0), None)
     callback.count_tokens(5)
     callback.on_step_end(None, SimpleNamespace(global_step=1), None)
@@ -182,6 +192,101 @@ def test_the_stage_follows_the_phases_of_a_step() -> None:
     callback.on_step_end(None, state, None)
     callback.on_step_begin(None, state, None)
     assert callback.stage == "step"
+
+
+class Driver:
+    """Drives a callback as the trainer does, with a clock that is moved by hand."""
+
+    def __init__(self, n_warmup_steps: int) -> None:
+        self.clock = Clock()
+        self.compiled = 0
+        self.state = SimpleNamespace(global_step=0)
+        self.callback = EfficiencyCallback(
+            n_warmup_steps,
+            FakeDevice([(1.0, 2.0)] * 99),
+            clock=self.clock,
+            compilations=lambda: self.compiled,
+        )
+
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    def step(
+        self, seconds: float, tokens: int, real_tokens: int = 0, compiles: int = 0, pause: float = 0
+    ) -> dict[str, Any]:
+        """One step; `pause` seconds of checks lie in the middle of it."""
+        self.callback.announce_real_tokens(real_tokens)
+        self.callback.on_step_begin(None, self.state, None)
+        self.callback.count_tokens(tokens)
+        self.wait(seconds / 2)
+        if pause:
+            with self.callback.paused("checks"):
+                self.wait(pause)
+        self.wait(seconds / 2)
+        self.compiled += compiles
+        self.state.global_step += 1
+        self.callback.on_step_end(None, self.state, None)
+        return self.callback.history[-1]
+
+
+def test_the_loops_speed_counts_the_time_between_measured_steps_and_not_the_warmup() -> None:
+    drive = Driver(n_warmup_steps=1)
+    drive.wait(1000.0)
+    assert drive.step(50.0, 100)["avg_loop_tokens_per_second"] is None
+    drive.wait(1.0)  # loading the first measured batch
+    assert drive.step(4.0, 100)["avg_loop_tokens_per_second"] == 100 / 5
+    drive.wait(3.0)
+    row = drive.step(2.0, 100)
+    assert row["avg_loop_tokens_per_second"] == 200 / 10
+    assert row["avg_tokens_per_second"] == 200 / 6
+
+
+def test_an_evaluation_between_two_steps_is_not_in_the_loops_time() -> None:
+    drive = Driver(n_warmup_steps=1)
+    drive.step(1.0, 100)
+    with drive.callback.interrupted("evaluation"):
+        drive.wait(500.0)
+    drive.wait(1.0)
+    drive.step(4.0, 100)
+    with drive.callback.interrupted("checkpoint"):
+        drive.wait(500.0)
+    assert drive.step(5.0, 100)["avg_loop_tokens_per_second"] == 200 / 10
+
+
+@pytest.mark.parametrize("n_warmup_steps", [0, 1])
+def test_paused_time_is_in_no_step_and_not_in_the_loop(n_warmup_steps: int) -> None:
+    drive = Driver(n_warmup_steps)
+    assert drive.step(2.0, 100, pause=30.0)["step_seconds"] == 2.0
+    row = drive.step(2.0, 100, pause=20.0)
+    assert row["step_seconds"] == 2.0
+    assert row["avg_loop_tokens_per_second"] == row["avg_tokens_per_second"] == 50.0
+    assert drive.callback.paused_seconds == {"checks": 50.0}
+
+
+def test_real_tokens_are_those_that_were_announced_for_the_step() -> None:
+    drive = Driver(n_warmup_steps=1)
+    assert drive.step(1.0, 100, real_tokens=90)["avg_real_tokens_per_second"] is None
+    assert drive.step(2.0, 100, real_tokens=60)["avg_real_tokens_per_second"] == 30.0
+    assert drive.step(2.0, 100, real_tokens=20)["avg_real_tokens_per_second"] == 20.0
+
+
+def test_a_step_that_compiles_is_told_from_the_others() -> None:
+    drive = Driver(n_warmup_steps=1)
+    for compiles in (7, 0, 1, 0):
+        drive.step(1.0, 1, compiles=compiles)
+        drive.compiled += 3  # between the steps
+    assert column(drive.callback, "step_compilations") == [7, 0, 1, 0]
+
+
+def test_a_stage_lasts_until_the_evaluation_has_succeeded() -> None:
+    drive = Driver(n_warmup_steps=0)
+    drive.step(1.0, 1)
+    with drive.callback.interrupted("evaluation"):
+        assert drive.callback.stage == "evaluation"
+    assert drive.callback.stage == "step"
+    with pytest.raises(MemoryError), drive.callback.interrupted("checkpoint"):
+        raise MemoryError
+    assert drive.callback.stage == "checkpoint"
 
 
 STEPS = st.lists(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from liger_benchmark.training import activation
 from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import ChildFailed, summary
 from liger_benchmark.training.liger_kernels import liger_architectures
+from liger_benchmark.training.model import n_active_parameters
 
 PROJECT = Path(__file__).parents[2]
 # How many norms a layer has, besides the one after the last layer.
@@ -83,9 +85,9 @@ def test_each_family_goes_through_the_workflow_and_computes_the_same_in_both_arm
     )
     assert list(table["outcome"]) == [COMPLETED, COMPLETED]
     check_arms(*runs_of(results), family)
-    [page] = build_folder.glob("results/*/report.html")
+    [page] = build_folder.glob("results/*-*/report.html")
     text = page.read_text(encoding="utf-8")
-    assert arguments.short_model_name in text and "a trial" in text
+    assert f"A trial on a CPU, whose timings mean nothing: 2 of 2 runs of {family}-tiny" in text
 
 
 def test_the_example_for_another_model_goes_through_the_workflow(build_folder: Path) -> None:
@@ -104,7 +106,7 @@ def test_the_example_for_another_model_goes_through_the_workflow(build_folder: P
             if run.training_args.per_device_train_batch_size == batch_size
         }
         check_arms(arms[True], arms[False], "llama")
-    assert [*build_folder.glob("results/*/report.html")]
+    assert [*build_folder.glob("results/*-*/report.html")]
 
 
 def test_every_tiny_model_is_a_smoke_model_of_an_architecture_that_liger_knows() -> None:
@@ -181,13 +183,60 @@ def test_a_config_without_a_model_type_passes_the_check() -> None:
     check_model([replace(TINY, use_liger=True)], {"vocab_size": 512})
 
 
-def test_ligers_own_classes_are_counted_by_their_names(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def tiny_model(model_type: str, **settings: Any) -> Any:
+    """A model on the meta device with the given settings."""
+    import torch
+    import transformers
+
+    sizes = {
+        "vocab_size": 512,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    config = transformers.AutoConfig.for_model(model_type, **{**sizes, **settings})
+    with torch.device("meta"):
+        return transformers.AutoModelForCausalLM.from_config(config)
+
+
+def test_an_input_embedding_counts_as_work_only_where_it_is_the_head_too() -> None:
+    for tied in (True, False):
+        model = tiny_model("llama", tie_word_embeddings=tied)
+        everything = sum(p.numel() for p in model.parameters())
+        embeddings = 512 * 64
+        assert n_active_parameters(model) == everything - (0 if tied else embeddings)
+
+
+def test_of_experts_count_as_many_as_work_for_a_token() -> None:
+    model = tiny_model("mixtral", num_local_experts=8, num_experts_per_tok=2)
+    of_experts = 2 * 8 * 3 * 64 * 96  # layers, experts, matrices of a gated MLP
+    in_experts = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name)
+    assert in_experts == of_experts
+    everything = sum(p.numel() for p in model.parameters())
+    assert n_active_parameters(model) == everything - 512 * 64 - of_experts * 6 // 8
+
+
+@pytest.mark.parametrize("model_type", ["qwen3_moe", "deepseek_v3", "gpt_oss", "olmoe"])
+def test_experts_are_found_by_every_familys_own_names(model_type: str) -> None:
+    sizes = {"head_dim": 16, "moe_intermediate_size": 32, "first_k_dense_replace": 1}
+    model = tiny_model(model_type, **sizes)
+    config = model.config
+    experts = getattr(config, "num_experts", None) or config.num_local_experts
+    in_experts = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name)
+    everything = sum(p.numel() for p in model.parameters())
+    assert in_experts > 0
+    idle = in_experts * (1 - config.num_experts_per_tok / experts)
+    assert n_active_parameters(model) == pytest.approx(everything - 512 * 64 - idle, abs=1)
+
+
+def test_ligers_own_classes_are_counted_by_their_names() -> None:
     import torch
 
     names = ["LigerRMSNormForGemma3", "LigerGEGLUMLPForGemma4", "LigerSwiGLUMLP", "Qwen3RMSNorm"]
     names.append("MixtralExperts")
     live = torch.nn.Sequential(*(type(name, (torch.nn.Identity,), {})() for name in names))
+    live.config = SimpleNamespace(model_type="qwen3")  # type: ignore[assignment]
     present = activation.active_liger_parts(live)["present"]  # type: ignore[arg-type]
     assert (present["rms_norm"], present["swiglu"]) == (2, 3)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from liger_benchmark.report.figures.drawing import (
+    FONT_SIZE,
     ON_LIGER,
     PAPER,
     TEXT,
+    WIDTH,
     has_dark_bars,
     is_hatched,
 )
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.patches import Rectangle
 
 LABEL_SIZE, ROTATED_LABEL_SIZE = 10, 9
+_AXES_WIDTH = 0.88  # of the figure's width
+_BOLD_LETTER = 0.68  # the mean width of a bold letter, as a part of the font's size
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Bar:
         arm: its arm.
         cell: the row of `Analysis.cells` it shows; its `n_runs` is 0 if the cell was not run.
         patch: the bar; it has no length if the cell has no value.
-        interval: the line that shows the 95 % interval; without points if there is none.
+        interval: the line that shows the 95% interval; without points if there is none.
         has_value: whether the cell has a value.
         horizontal: whether the bar is horizontal.
     """
@@ -96,11 +100,18 @@ def _write_outcome(axes: Axes, bar: Bar, top: float, rotated: bool) -> None:
     if bar.horizontal:
         axes.text(0.01 * top, bar.centre, word, ha="left", va="center", **style)
         return
-    if rotated:
+    if rotated or not _fits(axes, bar, word):
         style |= {"rotation": 90, "fontsize": ROTATED_LABEL_SIZE}
     else:
         word = word.replace(", ", ",\n")
     axes.text(bar.centre, 0.03 * top, word, ha="center", va="bottom", **style)
+
+
+def _fits(axes: Axes, bar: Bar, word: str) -> bool:
+    """Whether a bold word is no wider than its vertical bar, on paper."""
+    left, right = axes.get_xlim()
+    bar_points = bar.patch.get_width() / (right - left) * _AXES_WIDTH * WIDTH * 72
+    return len(max(word.split(", "), key=len)) * _BOLD_LETTER * FONT_SIZE <= bar_points
 
 
 def _label_across(axes: Axes, bar: Bar, top: float, label: str) -> None:

@@ -21,10 +21,11 @@ from liger_benchmark.report.figures.drawing import (
     legend_rows,
     new_figure,
     plain,
+    set_tip,
     style_bar,
     wrapped,
 )
-from liger_benchmark.wording import all_the_same, known, number
+from liger_benchmark.wording import all_the_same, known, number, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,13 +45,18 @@ _CAP = 0.25  # the width of an interval's caps, as a part of a group's width
 
 @dataclass(frozen=True)
 class _Measure:
-    """What a plot shows: the column of `Analysis.cells`, what divides it, how it is written."""
+    """What a plot shows: the column of `Analysis.cells`, what divides it, how it is written.
+
+    `unit` and `decimals` are for the exact number that a bar shows under the pointer.
+    """
 
     name: str
     column: str
     divisor: float
     axis_label: str
     write: Callable[[float], str]
+    unit: str
+    decimals: int
 
 
 @dataclass(frozen=True)
@@ -78,20 +84,22 @@ class _Plot:
 
 
 def throughput_bars(cells: pd.DataFrame, arms: Sequence[str]) -> str:
-    """Tokens per second by batch size and arm, with 95 % intervals, as SVG.
+    """Tokens per second by batch size and arm, with 95% intervals, as SVG.
 
     Args:
         cells: `Analysis.cells`.
         arms: all arms, in the order in which they are shown.
     """
-    measure = _Measure("throughput", "tokens_per_second", 1.0, "tokens per second", _thousands)
+    measure = _Measure(
+        "throughput", "tokens_per_second", 1.0, "tokens per second", _thousands, "tokens/s", 0
+    )
     return _bars(measure, cells, arms, None)
 
 
 def memory_bars(
     cells: pd.DataFrame, arms: Sequence[str], label: str, limit_gib: float | None
 ) -> str:
-    """Peak memory in GiB by batch size and arm, with 95 % intervals and a memory limit, as SVG.
+    """Peak memory in GiB by batch size and arm, with 95% intervals and a memory limit, as SVG.
 
     Args:
         cells: `Analysis.cells`.
@@ -99,7 +107,7 @@ def memory_bars(
         label: what the memory figures are, for the axis.
         limit_gib: drawn as a dashed line, unless None.
     """
-    measure = _Measure("memory", "peak_memory_MB", 1024.0, f"{label} (GiB)", _gibibytes)
+    measure = _Measure("memory", "peak_memory_MB", 1024.0, f"{label} (GiB)", _gibibytes, "GiB", 2)
     return _bars(measure, cells, arms, limit_gib)
 
 
@@ -195,8 +203,10 @@ def _draw(axes: Axes, plot: _Plot, *, horizontal: bool, width: float, gap: float
     ):
         has_value = known(cell[plot.measure.column])
         if has_value:
-            for layer in style_bar(patch, plot.arms, cell["arm"]):
+            layers = style_bar(patch, plot.arms, cell["arm"])
+            for layer in layers:
                 axes.add_patch(layer)
+            set_tip((patch, *layers), _tip(plot.measure, cell))
         patch.set_visible(has_value)
         bars.append(Bar(cell["arm"], cell, patch, line, has_value, horizontal))
     return bars
@@ -215,6 +225,17 @@ def _long(plot: _Plot) -> pd.DataFrame:
             values += [low, high]
         rows += [(cell["arm"], str(cell[BATCH_SIZE]), v / plot.measure.divisor) for v in values]
     return pd.DataFrame(rows, columns=["arm", "size", "value"])
+
+
+def _tip(measure: _Measure, cell: pd.Series) -> str:
+    """What a bar says under the pointer: mean, interval and repeats."""
+    mean, low, high = (cell[f"{measure.column}{end}"] for end in ("", "_low", "_high"))
+    value, low, high = (number(v / measure.divisor, measure.decimals) for v in (mean, low, high))
+    text = f"{cell['arm']}, batch size {cell[BATCH_SIZE]}: {value} {measure.unit}"
+    if known(cell[f"{measure.column}_low"]):
+        same = all_the_same(cell[f"{measure.column}_low"], cell[f"{measure.column}_high"])
+        text += "; the same in every repeat" if same else f"; 95% interval {low} to {high}"
+    return f"{text}; {plural(int(cell['n_completed']), 'repeat')} of {cell['n_runs']:.0f} completed"
 
 
 def _interval(values: pd.Series) -> tuple[float, float]:

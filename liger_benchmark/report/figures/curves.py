@@ -26,26 +26,31 @@ from liger_benchmark.report.figures.drawing import (
     line_style,
     new_figure,
     plain,
+    set_tip,
     wrapped,
 )
 from liger_benchmark.run import Run
+from liger_benchmark.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Ten phases and seven colours: those with no colour of their own are told apart by a hatch.
+# Twelve phases and seven colours: those with no colour of their own are told apart by a hatch.
 PHASE_STYLES = {
     "process": (PURPLE, ""),
     "imports": (YELLOW, ""),
     "data": (SKY, ""),
     "model": (ORANGE, ""),
     "trainer": (GREEN, ""),
+    "rehearsal": (GREEN, "////"),
+    "checks": (ORANGE, "////"),
     "warmup_steps": (BLUE, "////"),
     "steps": (BLUE, ""),
     "between_steps": (SKY, "////"),
     "save": (YELLOW, "////"),
     "teardown": (VERMILLION, ""),
 }
+_LEGEND_COLUMNS = 4  # of phases
 # A panel's height in inches, and that of an only row, which has its axis' label to itself.
 _PANEL = 1.95
 _ONLY_PANEL = 2.4
@@ -67,16 +72,19 @@ def phase_bars(phases: pd.DataFrame) -> str:
     labels = [wrapped(str(label), 32) for label in phases.index]
     lines = max((label.count("\n") for label in labels), default=0) + 1
     row = 0.06 + 0.18 * lines
-    with new_figure(1.3 + row * len(phases)) as (figure, svg):
+    rows_of_legend = math.ceil(sum(name in phases for name in names) / _LEGEND_COLUMNS)
+    with new_figure(0.84 + 0.23 * rows_of_legend + row * len(phases)) as (figure, svg):
         axes = figure.subplots()
         left = pd.Series(0.0, index=phases.index)
         for name in (name for name in names if name in phases):
             seconds = phases[name].fillna(0.0)
             colour, hatch = PHASE_STYLES.get(name, (GREY, ""))
-            axes.barh(
+            bars = axes.barh(
                 range(len(phases)), seconds, left=left, height=0.7, facecolor=colour, hatch=hatch,
                 edgecolor=TEXT, linewidth=0.4, label=name.replace("_", " "),
             )  # fmt: skip
+            for bar, label, value in zip(bars, phases.index, seconds, strict=True):
+                set_tip([bar], f"{label}: {name.replace('_', ' ')} {number(value, 2)} s")
             left = left + seconds
         axes.set_yticks(
             range(len(phases)), labels, fontsize=10 if lines > 1 else None, linespacing=1.15
@@ -84,7 +92,7 @@ def phase_bars(phases: pd.DataFrame) -> str:
         axes.invert_yaxis()
         axes.set_xlabel("seconds")
         plain(axes, "x")
-        figure.legend(loc="outside upper left", ncols=5, frameon=False)
+        figure.legend(loc="outside upper left", ncols=_LEGEND_COLUMNS, frameon=False)
         return svg("phases")
 
 
@@ -106,7 +114,8 @@ def _curves(
             for run in sorted(runs, key=lambda run: arms.index(run.training_args.arm)):
                 if run.training_args.per_device_train_batch_size == size and len(run.history):
                     style = line_style(arms, run.training_args.arm)
-                    axes.plot(run.history["step"], run.history[column], **style)
+                    lines = axes.plot(run.history["step"], run.history[column], **style)
+                    set_tip(lines, _tip_of_line(run, column))
                     _shade_warmup(axes, run)
             axes.set_title(title, loc="left", fontsize=FONT_SIZE)
             plain(axes, "y")
@@ -122,6 +131,17 @@ def _curves(
             first_of_row.set_ylabel(axis_label, fontsize=FONT_SIZE, color=TEXT)
         arm_legend(figure, arms, line_handles(arms))
         return svg(name)
+
+
+def _tip_of_line(run: Run, column: str) -> str:
+    """What a run's line says under the pointer: which run it is, and its last value."""
+    args = run.training_args
+    last = run.history.iloc[-1]
+    value = number(last[column], 4 if column == "loss" else 0)
+    return (
+        f"{args.arm}, batch size {args.per_device_train_batch_size}, repeat {args.run}: "
+        f"{value} at step {last['step']:.0f}"
+    )
 
 
 def _shade_warmup(axes: Axes, run: Run) -> None:

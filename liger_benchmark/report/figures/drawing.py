@@ -11,13 +11,14 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from liger_benchmark.arguments import LIGER, VANILLA
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
@@ -49,6 +50,8 @@ _IN_PAGE = {
 # As many as colours, and one less: it takes thirty arms until two look the same.
 _HATCHES = ("////", "....", "xxxx", "----", "\\\\\\\\")
 _DASHES = ((5, 2), (1.2, 1.6), (7, 2, 1.5, 2), (3, 1.2), (7, 1.5, 1.2, 1.5, 1.2, 1.5))
+# Before the group id of what has a tip; matplotlib escapes the id and writes it into the SVG.
+_TIP = "tip:"
 LIGHT = 0.22  # the opacity of the fill of every bar but Liger's
 
 WIDTH = 7.6  # inches; 72 to the inch in an SVG, so that a figure is as wide as a small page
@@ -104,6 +107,12 @@ def line_style(arms: Sequence[str], arm: str) -> dict[str, Any]:
     elif number is not None:
         style |= {"linewidth": 1.4, "linestyle": (0, _DASHES[number % len(_DASHES)])}
     return style
+
+
+def set_tip(artists: Iterable[Artist], text: str) -> None:
+    """Let each of `artists` show `text` while the pointer is on it."""
+    for artist in artists:
+        artist.set_gid(f"{_TIP}{text}")
 
 
 def has_dark_bars(arm: str) -> bool:
@@ -166,7 +175,9 @@ def plain(axes: Axes, grid_axis: str) -> None:
 
 
 @contextmanager
-def new_figure(height: float) -> Iterator[tuple[Figure, Callable[[str], str]]]:
+def new_figure(
+    height: float, width: float = WIDTH
+) -> Iterator[tuple[Figure, Callable[[str], str]]]:
     """A figure of `height` inches and the function that turns it into SVG under a name."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -186,7 +197,7 @@ def new_figure(height: float) -> Iterator[tuple[Figure, Callable[[str], str]]]:
         "axes.edgecolor": TEXT,
     }
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(WIDTH, height))
+        figure = Figure(figsize=(width, height))
         figure.patch.set_alpha(0)
 
         def svg(name: str) -> str:
@@ -202,11 +213,12 @@ def new_figure(height: float) -> Iterator[tuple[Figure, Callable[[str], str]]]:
 def _inline(svg: str, name: str) -> str:
     """Matplotlib's SVG file as a part of a page.
 
-    The prologue and the metadata are removed, `name` is put before every id, and the placeholder
-    colours are replaced by the page's.
+    The prologue and the metadata are removed, `name` is put before every id, the placeholder
+    colours are replaced by the page's, and what has a tip gets it as its title.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(rf'<g id="{_TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', svg)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r'<svg([^>]*?) width="[^"]*"', r"<svg\1", svg)

@@ -1,0 +1,252 @@
+"""The gate that every cell of a grid passes before it is compared: valid, or invalid with a reason.
+
+That a run completed does not make it valid: a wrong kernel is fast. A cell, the runs of an arm at a
+batch size, is invalid if one of its runs that completed or ran out of memory
+
+- has a loss or gradient norm that is not finite;
+- was not proved to train what its arm says (see `training.proof` and `training.activation`);
+- or, held against another arm's run of the same batch size and repeat, ran with other software or
+  on another kind of card, started from other weights, trained on other batches, or computed other
+  gradients or losses than rounding explains, where the two arms should agree.
+
+The other arm is the baseline wherever the baseline has a valid run and should agree. Elsewhere it
+is the first arm that has and should: where the baseline ran out of memory, or where the grid has an
+axis, such as the optimiser, on which arms compute different things.
+
+What was not recorded is not held against a run: results of earlier versions have fewer proofs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from liger_benchmark.analysis.arms import (
+    DECIDES_ROWS,
+    DECIDES_WEIGHTS,
+    arguments_by_arm,
+    same_gradients,
+    same_maths,
+)
+from liger_benchmark.analysis.gradient_difference import gradient_difference
+from liger_benchmark.analysis.intervals import largest_relative_difference
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
+from liger_benchmark.training.liger_kernels import is_default_set
+from liger_benchmark.training.proof import mismatch
+from liger_benchmark.wording import small_fraction
+
+# Largest relative difference of two arms' losses that rounding explains.
+# fp32: Liger's kernels agree with transformers' to 5e-7 in one step (measured); forty SGD steps
+# carry the difference on, and 1e-4 leaves two hundred times that.
+FP32_LOSS_BOUND = 1e-4
+# bf16 has 8 significant bits: rounding one number is off by up to 2**-9 = 2e-3 of it. A loss is a
+# mean over thousands of tokens, in which single roundings average out, so the arms should stay
+# closer than one rounding; on an H100 (results/) they stay within 3.2e-4 over forty steps.
+BF16_LOSS_BOUND = 2e-3
+
+Cell = tuple[str, int]
+_ShouldAgree = Callable[[TrainingArguments, TrainingArguments], bool]
+# Of a run, another arm's run and what to call that arm: the differences in words.
+_Differences = Callable[[Run, Run, str], Iterator[str]]
+
+
+def invalid_reasons(runs: Sequence[Run], baseline: str) -> dict[Cell, str]:
+    """The invalid cells of a grid, by arm and batch size, each with its reason in one line.
+
+    Args:
+        baseline: the arm that the others are held against first.
+    """
+    arms = arguments_by_arm(runs)
+    order = sorted(arms, key=lambda arm: (arm != baseline, arms[arm].use_liger))
+    reasons: dict[Cell, str] = {}
+    # By batch size and repeat the valid runs so far, in `order`.
+    references: dict[tuple[int, int], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: order.index(run.training_args.arm)):
+        if run.outcome not in (COMPLETED, OUT_OF_MEMORY):
+            continue
+        args = run.training_args
+        size = args.per_device_train_batch_size
+        compared_with = references.setdefault((size, args.run), [])
+        reason = next(_doubts(run), None)
+        reason = reason or next(_differences(run, compared_with, baseline), None)
+        if reason is None:
+            compared_with.append(run)
+        else:
+            reasons.setdefault((args.arm, size), reason)
+    return reasons
+
+
+def loss_bound(args: TrainingArguments) -> float:
+    """The largest relative difference of losses that rounding explains."""
+    return BF16_LOSS_BOUND if args.bf16 else FP32_LOSS_BOUND
+
+
+def loss_difference(one: Run, other: Run) -> float | None:
+    """The largest relative difference of two runs' losses at the same step; None without steps."""
+    if not len(one.history) or not len(other.history):
+        return None
+    losses = [run.history.set_index("step")["loss"] for run in (one, other)]
+    steps = losses[0].index.intersection(losses[1].index)
+    return largest_relative_difference(losses[0][steps], losses[1][steps])
+
+
+def _doubts(run: Run) -> Iterator[str]:
+    """What speaks against a run by itself."""
+    yield from _not_finite(run)
+    yield from _not_proved(run)
+
+
+def _differences(run: Run, references: Sequence[Run], baseline: str) -> Iterator[str]:
+    """What speaks against a run beside the first of `references` that should agree with it."""
+    completed = [reference for reference in references if reference.outcome == COMPLETED]
+    comparisons: tuple[tuple[Sequence[Run], _ShouldAgree, _Differences], ...] = (
+        (references, lambda one, other: True, _other_conditions),
+        (references, _agree_in(DECIDES_WEIGHTS), _other_start),
+        (references, _agree_in(DECIDES_ROWS), _other_rows),
+        (completed, same_gradients, _other_gradients),
+        (completed, same_maths, _other_losses),
+    )
+    for candidates, should_agree, differences in comparisons:
+        for reference in candidates:
+            if should_agree(run.training_args, reference.training_args):
+                arm = reference.training_args.arm
+                yield from differences(run, reference, "the baseline" if arm == baseline else arm)
+                break
+
+
+def _not_finite(run: Run) -> Iterator[str]:
+    for column, words in (("loss", "loss"), ("grad_norm", "gradient norm")):
+        if column not in run.history:
+            continue
+        values = run.history[column].to_numpy(dtype=float)
+        if not np.isfinite(values).all():
+            step = run.history["step"].iloc[int(np.argmin(np.isfinite(values)))]
+            yield f"the {words} is not a finite number at step {step}"
+
+
+def _not_proved(run: Run) -> Iterator[str]:
+    args = run.training_args
+    if liger := run.record.get("liger"):
+        yield from _other_kernels(liger, args)
+    loss = run.record.get("loss")
+    if loss is not None and loss != args.loss_type:
+        yield f"loss_type: {args.loss_type} was asked for, and the live model computed {loss}"
+    proof = run.record.get("proof", {})
+    if problem := mismatch(proof, args) if proof else None:
+        yield problem
+    if proof.get("weights_changed") is False:
+        yield "the optimizer changed no weight: it does nothing, or the learning rate is too small"
+
+
+def _other_kernels(liger: dict[str, Any], args: TrainingArguments) -> Iterator[str]:
+    """Kernels of Liger that were active without having been asked for, or in some places only.
+
+    Of the default set an architecture may lack kernels, see `training.activation`, so that only
+    kernels that were named have to be active.
+    """
+    active = {part: n for part, n in liger.items() if part != "parts" and n}
+    if not args.use_liger:
+        if active:
+            yield f"parts of Liger were active: {', '.join(sorted(active))}"
+        return
+    if not active:
+        yield "no part of Liger was active"
+    if not is_default_set(args.liger_kernels):
+        if missing := sorted(set(args.liger_kernels) - set(active)):
+            yield f"parts of Liger were not active: {', '.join(missing)}"
+        if unasked := sorted(set(active) - set(args.liger_kernels)):
+            yield f"parts of Liger were active that it did not ask for: {', '.join(unasked)}"
+    for part, n in active.items():
+        present = liger.get("parts", {}).get(part, n)
+        if n < present:
+            yield f"Liger's {part} was active in {n} of {present} places"
+
+
+# What of two runs' environments has to be equal, and what it is called.
+_ENVIRONMENT = {
+    "code": "the benchmark's code",
+    "python": "the version of Python",
+    "packages": "the versions of packages",
+    "variables": "the environment variables",
+    "triton_interpreter": "the use of Triton's interpreter",
+}
+_GPU = {"name": "the GPU", "memory_GiB": "the GPU's memory", "driver": "the driver",
+        "power_limit_W": "the power limit"}  # fmt: skip
+# Packages that only watch or transport a run.
+_NOT_MEASURED = ("flytekit", "wandb")
+
+
+def _other_conditions(run: Run, reference: Run, whom: str) -> Iterator[str]:
+    """Differences of software and card from the reference's run; `whom` names its arm."""
+    one, other = (r.record.get("environment", {}) for r in (run, reference))
+    for key, words in _ENVIRONMENT.items():
+        if key in one and key in other and _compared(one[key]) != _compared(other[key]):
+            yield f"{words} differ from {whom}'s: {_difference(one[key], other[key])}"
+    cards = [environment.get("gpu") or {} for environment in (one, other)]
+    for key, words in _GPU.items():
+        if None not in (cards[0].get(key), cards[1].get(key)) and cards[0][key] != cards[1][key]:
+            yield f"{words} differs from {whom}'s: {cards[0][key]}, not {cards[1][key]}"
+
+
+def _other_start(run: Run, reference: Run, whom: str) -> Iterator[str]:
+    if _differs(run, reference, "weights", "checksum"):
+        yield f"it started from other weights than {whom}"
+    if _differs(run, reference, "weights", "n_parameters"):
+        yield f"its model has another number of parameters than {whom}'s"
+
+
+def _other_rows(run: Run, reference: Run, whom: str) -> Iterator[str]:
+    if _differs(run, reference, "batches", "checksum"):
+        yield f"it trained on other batches than {whom}"
+    if _differs(run, reference, "dataset", "checksum"):
+        yield f"it was given other rows than {whom}"
+
+
+def _other_gradients(run: Run, reference: Run, whom: str) -> Iterator[str]:
+    one, other = (r.record.get("gradients") for r in (run, reference))
+    if not one or not other:
+        return
+    difference = gradient_difference(one, other, run.training_args.bf16)
+    if difference.above_bound:
+        yield (
+            f"its gradients at the first step differ from {whom}'s by "
+            f"{small_fraction(max(difference.direction, difference.norm))} in "
+            f"{difference.parameter}"
+        )
+
+
+def _other_losses(run: Run, reference: Run, whom: str) -> Iterator[str]:
+    bound, of_losses = loss_bound(run.training_args), loss_difference(run, reference)
+    if of_losses is not None and not of_losses <= bound:
+        yield (
+            f"its losses differ from {whom}'s by up to {small_fraction(of_losses)}, and "
+            f"rounding explains {small_fraction(bound)}"
+        )
+
+
+def _agree_in(names: Sequence[str]) -> _ShouldAgree:
+    return lambda one, other: all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+def _differs(one: Run, other: Run, part: str, key: str) -> bool:
+    values = [run.record.get(part, {}).get(key) for run in (one, other)]
+    return None not in values and values[0] != values[1]
+
+
+def _compared(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: v for key, v in value.items() if key not in _NOT_MEASURED}
+
+
+def _difference(one: Any, other: Any) -> str:
+    """The first difference of two values in words: `torch 2.13.0, not 2.11.0`."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return f"{one}, not {other}"
+    for key in dict.fromkeys((*one, *other)):
+        if key not in _NOT_MEASURED and one.get(key) != other.get(key):
+            return f"{key} {one.get(key, 'unset')}, not {other.get(key, 'unset')}"
+    return ""

@@ -1,0 +1,34 @@
+"""What a typed local run checks before its first task: nothing is downloaded for a missing key."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import wandb
+
+from liger_benchmark.flyte.tracking import TrackingRefused
+
+
+def check_before_start(training_args: Any) -> None:
+    """Refuse a run that would ask for W&B without a key.
+
+    Only whether there is a key is checked: that takes no network. W&B itself judges it when the
+    first condition begins.
+
+    Raises:
+        TrackingRefused: if W&B is asked for, is online, and finds no key.
+    """
+    if getattr(training_args, "report_to", None) != "wandb" or os.environ.get("WANDB_API_KEY"):
+        return
+    if wandb.setup().settings.mode in ("offline", "disabled", "dryrun"):
+        return
+    try:
+        has_key = wandb.login(prompt=False, verify=False)
+    except Exception:
+        return  # for what it cannot say here, W&B has words of its own later
+    if not has_key:
+        raise TrackingRefused(
+            "W&B: there is no API key; run `wandb login` or set WANDB_API_KEY, or set "
+            "training_args.report_to to none"
+        )

@@ -1,0 +1,1 @@
+"""The page's JavaScript, a module for each thing that it does."""

@@ -1,0 +1,59 @@
+"""Type `pyflyte run` on one-second conditions: `type_run.py BUILD_FOLDER INPUTS_FILE [FAULT]`.
+
+FAULT is "interrupt" (Ctrl-C in the second condition), "no-network" (the Hub cannot be reached) or
+"crash" (every condition fails).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flytekit.clis.sdk_in_container.pyflyte import main
+from support.grids import make_run
+
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.flyte import conditions, local_run
+from liger_benchmark.report import result_folder
+from liger_benchmark.run import Run
+from liger_benchmark.sources import fetch
+from liger_benchmark.sources.fetch import SourceUnavailable
+from liger_benchmark.training.isolated_process import ChildFailed
+
+build, inputs, fault = Path(sys.argv[1]), sys.argv[2], (*sys.argv[3:], "")[0]
+started: list[str] = []
+
+
+def no_training(
+    arguments: TrainingArguments, dataset: Path, model: Path, output: Path, **_: Any
+) -> Run:
+    started.append(arguments.condition)
+    if fault == "interrupt" and len(started) == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(30)
+    if fault == "crash":
+        raise ChildFailed({"type": "RuntimeError", "message": "it broke", "traceback": "child's"})
+    arm = "Liger" if arguments.use_liger else "vanilla"
+    size = arguments.per_device_train_batch_size
+    made = make_run(arm, size, arguments.run, steps=3, cpu=True)
+    return replace(made, training_args=arguments)
+
+
+def no_network(*_: Any) -> Path:
+    raise SourceUnavailable("training_args.model_name: the Hub cannot be reached;\n try a folder")
+
+
+conditions.run_condition = no_training
+local_run.BUILD = build
+result_folder.render_page = lambda analysis: "<main>page</main>"
+if fault == "no-network":
+    fetch.fetch_model = no_network
+project = Path(__file__).parents[3]
+workflow = [str(project / "liger_kernel_finetuning.py"), "benchmarking_experiment"]
+config = str(project / "liger_benchmark" / "flyte" / "local_config.yaml")
+main(["--config", config, "run", *workflow, "--inputs-file", inputs])

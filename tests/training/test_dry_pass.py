@@ -1,0 +1,164 @@
+"""What would fail in every run, or make the arms two models, is found before the first one."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.isolated_models import difference_of_arms
+from support.tiny import TINY
+
+from liger_benchmark.catalog import MODELS
+from liger_benchmark.training import dry_pass, environment
+from liger_benchmark.training.isolated_process import run_isolated
+from liger_benchmark.training.liger_kernels import kernels_turned_on, liger_architectures
+from liger_benchmark.training.meta_model import Shape, build, difference
+from liger_benchmark.validation import InvalidInput
+
+PROJECT = Path(__file__).parents[2]
+ARMS = [replace(TINY, use_liger=use_liger) for use_liger in (True, False)]
+LLAMA = MODELS["llama-tiny"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, model_folder: Path) -> Path:
+    """A model's folder, whose config.json a test writes."""
+    shutil.copytree(model_folder, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def write(folder: Path, config: dict[str, Any]) -> Path:
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_a_grid_that_fits_says_what_became_of_the_rows(
+    dataset_folder: Path, model_folder: Path
+) -> None:
+    lines = dry_pass.check_grid(ARMS, dataset_folder, model_folder)
+    assert lines == ["data: 512 rows read, 512 usable; of 6 used, 100% cut at 32 tokens"]
+
+
+def test_the_kernel_that_makes_another_model_is_named(dataset_folder: Path, folder: Path) -> None:
+    write(folder, LLAMA | {"mlp_bias": True})
+    with pytest.raises(InvalidInput) as error:
+        dry_pass.check_grid(ARMS, dataset_folder, folder)
+    assert str(error.value) == (
+        "training_args.liger_kernels: Liger's swiglu would make this another model, or cannot "
+        "build it (it lacks model.layers.0.mlp.down_proj.bias and 5 more (139,584 parameters "
+        "instead of 140,224)); leave it out: set liger_kernels: [rope, rms_norm, "
+        "fused_linear_cross_entropy]"
+    )
+    without = [replace(each, liger_kernels=["rope", "rms_norm"]) for each in ARMS]
+    assert dry_pass.check_grid(without, dataset_folder, folder)
+
+
+def arms(folder: Path, kernels: tuple[str, ...] = ("swiglu",)) -> str | None:
+    return run_isolated(difference_of_arms, folder, kernels, on_message=lambda message: None)[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (LLAMA, None),
+        (LLAMA | {"hidden_act": "gelu"}, "Activation function gelu not supported"),
+        (
+            MODELS["gemma3-tiny"] | {"hidden_activation": "silu"},
+            "LigerGEGLUMLP in model.layers.0.mlp always computes GELUTanh instead of SiLU",
+        ),
+    ],
+    ids=["llama", "gelu", "gemma with silu"],
+)
+def test_an_arm_that_would_compute_another_model_is_found(
+    config: dict[str, Any], expected: str | None, folder: Path
+) -> None:
+    found = arms(write(folder, config))
+    assert found == expected or (expected is not None and expected in str(found))
+
+
+def test_parameters_are_compared_by_name_and_shape() -> None:
+    vanilla = Shape("llama", {"a": (2, 3), "b": (3,)})
+    assert difference(vanilla, Shape("llama", dict(vanilla.parameters))) is None
+    lacking = difference(vanilla, Shape("llama", {"a": (2, 3)}))
+    assert lacking == "it lacks b (6 parameters instead of 9)"
+    more = difference(vanilla, Shape("llama", vanilla.parameters | {"c": (1,), "d": (1,)}))
+    assert more == "it adds c and 1 more (11 parameters instead of 9)"
+    other = difference(vanilla, Shape("llama", vanilla.parameters | {"a": (3, 2)}))
+    assert other == "a is [3, 2] instead of [2, 3]"
+
+
+def test_experts_that_need_a_gpu_are_refused_without_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = LLAMA | {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"]}
+    write(folder, config | {"num_local_experts": 2})
+    vanilla = build(folder, None)
+    experts = Shape("mixtral", vanilla.parameters, liger_modules={"mlp": "LigerExperts"})
+    monkeypatch.setattr(dry_pass, "run_isolated", lambda *args, **_: (experts, {}))
+    monkeypatch.setattr(environment, "visible_gpu", lambda: None)
+    with pytest.raises(InvalidInput, match=r"experts .* need a GPU.*set liger_kernels: \[rope"):
+        dry_pass.check_arm(ARMS[0], folder, vanilla)
+    monkeypatch.setattr(environment, "visible_gpu", lambda: "NVIDIA H100")
+    dry_pass.check_arm(ARMS[0], folder, vanilla)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            LLAMA | {"vocab_size": 300},
+            r"gives the dataset's rows the token id \d+ and the mod",
+        ),
+        (LLAMA | {"num_attention_heads": 5}, "cannot be used: .*hidden size .* is not a multiple"),
+        (LLAMA | {"model_type": "what"}, "cannot be used: ValueError: .* `what`"),
+    ],
+)
+def test_a_model_or_tokenizer_that_does_not_fit_is_one_line(
+    config: dict[str, Any], message: str, folder: Path, dataset_folder: Path
+) -> None:
+    with pytest.raises(InvalidInput, match=f"^training_args.model_name: .*{message}") as error:
+        dry_pass.check_grid(ARMS, dataset_folder, write(folder, config))
+    assert "\n" not in str(error.value)
+
+
+# --- the table in docs/models-and-data.md
+
+
+def rows_of_the_table() -> dict[str, list[str]]:
+    text = (PROJECT / "docs" / "models-and-data.md").read_text(encoding="utf-8")
+    _, _, table = text.partition("| `model_type` |")
+    table = table.partition("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", table, flags=re.MULTILINE)
+    assert len(rows) == len({name for name, *_ in rows})
+    return {name: cells for name, *cells in rows}
+
+
+def test_the_table_lists_every_architecture_of_the_installed_liger_with_its_kernels() -> None:
+    table = rows_of_the_table()
+    assert table.keys() == liger_architectures().keys()
+    for model_type, (kernels, _) in table.items():
+        default = kernels_turned_on(model_type, TINY.liger_kernels)
+        assert kernels == ", ".join(default), model_type
+
+
+def test_the_table_refuses_what_is_no_causal_language_model() -> None:
+    from liger_benchmark.training.causal_models import causal_models
+
+    for model_type, (_, outcome) in rows_of_the_table().items():
+        refused = outcome.startswith("refused: no causal language model")
+        assert refused == (model_type not in causal_models()), model_type
+
+
+@pytest.mark.parametrize("model_type", ["qwen3", "gemma2", "granite", "glm4", "nemotron"])
+def test_architectures_of_the_table_are_the_same_model_in_both_arms(
+    model_type: str, tmp_path: Path
+) -> None:
+    config = {"model_type": model_type, "num_hidden_layers": 2, "num_key_value_heads": 2}
+    kernels = tuple(TINY.liger_kernels)
+    assert arms(write(tmp_path, config), kernels) is None
+    assert rows_of_the_table()[model_type][1] == "yes"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from liger_benchmark.arguments import BATCH_SIZE, VANILLA, TrainingArguments
+from liger_benchmark.arguments import BATCH_SIZE, LORA_SETTINGS, VANILLA, TrainingArguments
 from liger_benchmark.experiment.axes import AXES
 from liger_benchmark.run import Run
 from liger_benchmark.validation import did_you_mean, show
@@ -33,7 +33,9 @@ DECIDES_ROWS = (
     "dataset_format",
 )
 # The settings that determine the weights a run starts from.
-DECIDES_WEIGHTS = ("seed", "bf16")
+DECIDES_WEIGHTS = (
+    *("seed", "bf16", "weights_dtype", "peft", "lora_r", "lora_target_modules", "load_in_4bit"),
+)
 
 
 # What only begins with the first update: arms that differ in these besides have the same gradients
@@ -98,10 +100,15 @@ def display_order(arms: Sequence[str]) -> Callable[[Run], tuple[int, int, int]]:
 
 
 def value_on(axis: str, args: TrainingArguments) -> Any:
-    """A run's value on an axis, see `comparable`; for `liger_kernels` None where Liger is off."""
-    if axis == "liger_kernels" and not args.use_liger:
-        return None
-    return comparable(getattr(args, axis))
+    """A run's value on an axis, see `comparable`; None where the axis means nothing."""
+    return None if means_nothing(axis, args) else comparable(getattr(args, axis))
+
+
+def means_nothing(axis: str, args: TrainingArguments) -> bool:
+    """Whether an axis has no effect beside the other settings: kernels of Liger without Liger."""
+    if axis == "liger_kernels":
+        return not args.use_liger
+    return axis in LORA_SETTINGS and args.peft is None
 
 
 def comparable(value: Any) -> Any:
@@ -119,7 +126,7 @@ def axes_of(runs: Sequence[Run]) -> list[str]:
     varied: dict[str, set[Any]] = {axis: set() for axis in AXES if axis != BATCH_SIZE}
     for run in runs:
         for axis, value in settings_of(run.training_args).items():
-            if value is not None or axis != "liger_kernels":
+            if value is not None or not means_nothing(axis, run.training_args):
                 varied[axis].add(value)
     return [axis for axis, values in varied.items() if len(values) > 1 or axis == "use_liger"]
 

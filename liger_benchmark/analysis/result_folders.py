@@ -16,6 +16,7 @@ from liger_benchmark.analysis.arms import (
     DECIDES_ROWS,
     DECIDES_WEIGHTS,
     axes_of,
+    means_nothing,
     natural_order,
     settings_of,
     value_on,
@@ -151,7 +152,7 @@ def _compared_settings(run: Run, axes: set[str]) -> dict[str, tuple[Any, Any]]:
             compared[f"{f.name} of the arm {args.arm}"] = (None, value_on(f.name, args))
         elif f.name not in _NOT_COMPARED:
             value = value_on(f.name, args)
-            meaningless = f.name == "liger_kernels" and value is None
+            meaningless = means_nothing(f.name, args)
             compared[f.name] = (None, _UNRECORDED if meaningless else value)
     return compared
 
@@ -162,7 +163,7 @@ def _compared_records(run: Run) -> dict[str, tuple[Any, Any]]:
     compared: dict[str, tuple[Any, Any]] = {
         what: (None, value_of(run)) for what, value_of in _RECORDED.items()
     }
-    weights = tuple(getattr(args, name) for name in DECIDES_WEIGHTS)
+    weights = tuple(value_on(name, args) for name in DECIDES_WEIGHTS)
     compared["the weights' checksum"] = (weights, _recorded(run, "weights", "checksum"))
     rows = tuple(getattr(args, name) for name in DECIDES_ROWS)
     size = args.per_device_train_batch_size

@@ -12,6 +12,7 @@ from liger_benchmark.arguments import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,
     LIGER,
+    LORA_SETTINGS,
     VANILLA,
     TrainingArguments,
 )
@@ -20,7 +21,7 @@ from liger_benchmark.validation import InvalidInput, did_you_mean, refuse_repeat
 
 # Axes that an arm's name shows by the value alone: `adamw_torch`, not `optim=adamw_torch`.
 _NAMED_BY_VALUE = (
-    *("optim", "loss_type", "attn_implementation", "lr_scheduler_type", "dataset_format"),
+    *("optim", "loss_type", "attn_implementation", "lr_scheduler_type", "dataset_format", "peft"),
 )
 
 
@@ -92,8 +93,8 @@ def arms_of(
     arms: dict[str, dict[str, Any]] = {}
     for combination in itertools.product(*axes.values()):
         settings = dict(zip(axes, combination, strict=True))
-        if not settings["use_liger"]:
-            settings.pop("liger_kernels", None)
+        for name in _without_effect(settings):
+            settings.pop(name, None)
         arms.setdefault(_arm_name(settings, varying, liger_kernels), settings)
     if experiment_args.arms is not None:
         refuse_repeated("experiment_args.arms", experiment_args.arms)
@@ -105,6 +106,12 @@ def arms_of(
     if experiment_args.baseline is not None:
         _refuse_unknown_arm("baseline", experiment_args.baseline, arms)
     return arms
+
+
+def _without_effect(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The axes that mean nothing beside an arm's other settings."""
+    kernels = () if settings["use_liger"] else ("liger_kernels",)
+    return (*kernels, *(LORA_SETTINGS if settings.get("peft", "") is None else ()))
 
 
 def describe_grid(grid: list[TrainingArguments]) -> str:
@@ -187,7 +194,7 @@ def _labels(
     settings: Mapping[str, Any], varying: list[str], defaults: TrainingArguments
 ) -> Iterator[str]:
     for name in varying:
-        if name in ("use_liger", "liger_kernels"):
+        if name in ("use_liger", "liger_kernels") or name not in settings:
             continue
         value = settings[name]
         if value == getattr(defaults, name):
@@ -196,6 +203,8 @@ def _labels(
             yield name if value else f"no {name}"
         elif name in _NAMED_BY_VALUE:
             yield str(value)
+        elif isinstance(value, list):
+            yield f"{name}={', '.join(value)}"
         else:
             # The short form only where it stands for this value and no other.
             short = format(value, ".6g") if isinstance(value, float) else str(value)

@@ -13,6 +13,7 @@ from liger_benchmark.analysis.arms import (
     axes_of,
     choose_baseline,
     comparable,
+    means_nothing,
     value_on,
 )
 from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
@@ -62,7 +63,7 @@ def _axes(runs: Sequence[Run]) -> dict[str, list[Any]]:
     for axis in (axis for axis in AXES if axis in (*varying, BATCH_SIZE)):
         values: dict[Any, Any] = {}
         for args in (run.training_args for run in runs):
-            if axis == "liger_kernels" and not args.use_liger:
+            if means_nothing(axis, args):
                 continue
             value = getattr(args, axis)
             values.setdefault(comparable(value), value)

@@ -174,7 +174,7 @@ def _what_was_run(analysis: Analysis) -> str:
         f"up to {each(lambda a: number(a.max_seq_length))} tokens a sequence",
         f"{each(lambda a: str(a.max_steps))} steps, "
         f"{each(lambda a: str(a.n_warmup_steps))} of them warm-up",
-        each(lambda a: "bf16" if a.bf16 else "fp32"),
+        each(lambda a: a.precision),
         each(lambda a: a.optim),
         *_in_all_arms(analysis),
         plural(max(run.training_args.run for run in analysis.runs), "repeat"),

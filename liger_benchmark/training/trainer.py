@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.arguments import ALL_LINEAR, TrainingArguments
 from liger_benchmark.training import chunked_loss, environment
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import PAD_TO_MULTIPLE_OF
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from trl import SFTTrainer as _Trainer
 else:
     _Trainer = object  # trl is imported when a trainer is built
+
+# Beginnings of the names of optimisers that work on projections of the gradients.
+LOW_RANK = ("galore", "apollo")
 
 
 def build_trainer(
@@ -153,14 +156,28 @@ class _Measured(_Trainer):
                 super().training_step(model, {**inputs, "labels": other}, *args, **kwargs)
                 model.zero_grad(set_to_none=True)
             super().training_step(model, dict(inputs), *args, **kwargs)
-        self.keep_gradients()
+            self.keep_gradients()
+            while self.accelerator.scaler is not None and self.overflows():
+                # fp16's scaler begins too high, and would skip the first steps to find out.
+                scale = self.accelerator.scaler.get_scale()
+                self.accelerator.scaler.update(new_scale=scale / 2)
+                model.zero_grad(set_to_none=True)
+                super().training_step(model, dict(inputs), *args, **kwargs)
+                self.keep_gradients()
         model.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
 
     def keep_gradients(self) -> None:
         """Keep the gradients' fingerprint, before they are clipped."""
         parameters = cast(Any, self.model).named_parameters()
-        self.observed.gradients = gradient_fingerprint(parameters)
+        scaler = self.accelerator.scaler
+        scale = 1.0 if scaler is None else scaler.get_scale()
+        self.observed.gradients = gradient_fingerprint(parameters, scale)
+
+    def overflows(self) -> bool:
+        """Whether a gradient is not finite although the loss can be scaled by less."""
+        not_finite = any(numbers is None for numbers in self.observed.gradients.values())
+        return not_finite and cast(Any, self.accelerator.scaler).get_scale() > 1.0
 
     def check(self) -> None:
         """Check the live trainer, after the first backward pass.
@@ -202,10 +219,13 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
         "max_length": arguments.max_seq_length,
         "pad_to_multiple_of": PAD_TO_MULTIPLE_OF,
         "bf16": arguments.bf16,
+        "fp16": arguments.fp16,
         "torch_compile": arguments.torch_compile,
         "max_steps": arguments.max_steps,
         "num_train_epochs": arguments.num_train_epochs,
         "optim": arguments.optim,
+        # The layers that optimisers of low rank work on; no other optimiser reads it.
+        "optim_target_modules": ALL_LINEAR if arguments.optim.startswith(LOW_RANK) else None,
         "per_device_train_batch_size": arguments.per_device_train_batch_size,
         "per_device_eval_batch_size": arguments.per_device_eval_batch_size,
         "gradient_accumulation_steps": arguments.gradient_accumulation_steps,

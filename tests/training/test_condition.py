@@ -94,6 +94,12 @@ def test_the_proof_holds_what_the_live_trainer_does(runs: dict[str, Run]) -> Non
             "optimizer_expected": "torch.optim.sgd.SGD",
             "checkpointing": {"active": 0, "present": 3},
             "attention": {"sdpa": 2},
+            "mixed_precision": "no",
+            "weights_dtype": "float32",
+            "adapted_layers": 0,
+            "adapter_parameters": 0,
+            "other_parameters": 147776,
+            "layers_in_4bit": 0,
             "weights_changed": True,
         }
 

@@ -78,6 +78,8 @@ ADAPTERS = ("lora",)
 # What means nothing without adapters.
 LORA_SETTINGS = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
 WEIGHTS_DTYPES = ("bf16", "fp32")
+# TRL's third, "wrapped", cuts documents anywhere and lets them see each other.
+PACKING_STRATEGIES = ("bfd", "bfd_split")
 # peft's word for every linear layer but the head.
 ALL_LINEAR = "all-linear"
 BATCH_SIZE = "per_device_train_batch_size"
@@ -150,6 +152,10 @@ class TrainingArguments:
     lora_target_modules: list[str] = setting((ALL_LINEAR,), _not_blank)
     load_in_4bit: bool = setting(False)
     max_seq_length: int = setting(128, at_least(1))
+    # Rows of several documents, or batches laid end to end: no padding, see `training.packing`.
+    packing: bool = setting(False)
+    packing_strategy: str = setting("bfd", one_of(PACKING_STRATEGIES))
+    padding_free: bool = setting(False)
     bf16: bool = setting(True)
     fp16: bool = setting(False)
     # Null: that of the arithmetic. fp32 beside bf16 are master weights with autocast.
@@ -197,6 +203,8 @@ class TrainingArguments:
                 "load_in_4bit: true needs adapters, since weights in 4 bits cannot be trained; set "
                 "peft: lora"
             )
+        if self.packing and self.padding_free:
+            return "padding_free: true is what packing does already; leave it out"
         if self.fp16 and self.bf16:
             return "fp16: true and bf16: true exclude each other; set bf16: false"
         if self.weights_dtype == "bf16" and not self.bf16:

@@ -21,7 +21,7 @@ SAME_MATHS = frozenset(
         *("use_liger", "liger_kernels", "torch_compile", "loss_type", "attn_implementation"),
         *("gradient_checkpointing", "gpu_memory_limit_gib", "n_warmup_steps", "logging_steps"),
         *("eval_strategy", "per_device_eval_batch_size", "save_strategy"),
-        "include_num_input_tokens_seen",
+        *("include_num_input_tokens_seen", "padding_free"),
     }
 )
 # The settings that, together with the batch size, determine the rows a run is trained on.
@@ -31,6 +31,8 @@ DECIDES_ROWS = (
     "gradient_accumulation_steps",
     "max_steps",
     "dataset_format",
+    "packing",
+    "packing_strategy",
 )
 # The settings that determine the weights a run starts from.
 DECIDES_WEIGHTS = (
@@ -108,6 +110,8 @@ def means_nothing(axis: str, args: TrainingArguments) -> bool:
     """Whether an axis has no effect beside the other settings: kernels of Liger without Liger."""
     if axis == "liger_kernels":
         return not args.use_liger
+    if axis == "packing_strategy":
+        return not args.packing
     return axis in LORA_SETTINGS and args.peft is None
 
 

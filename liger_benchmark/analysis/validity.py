@@ -201,6 +201,10 @@ def _other_start(run: Run, reference: Run, whom: str) -> Iterator[str]:
 def _other_rows(run: Run, reference: Run, whom: str) -> Iterator[str]:
     if _differs(run, reference, "batches", "checksum"):
         yield f"it trained on other batches than {whom}"
+    if run.training_args.padding_free == reference.training_args.padding_free and _differs(
+        run, reference, "batches", "padding_fraction"
+    ):
+        yield f"its batches have another share of padding than {whom}'s"
     if _differs(run, reference, "dataset", "checksum"):
         yield f"it was given other rows than {whom}"
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.training.adapters import adapter_facts, base_model, contradiction
+from liger_benchmark.training import adapters, documents
+from liger_benchmark.training.adapters import adapter_facts, base_model
 from liger_benchmark.training.compile_counter import CompilationCounter
 
 
@@ -66,7 +67,9 @@ def mismatch(facts: Mapping[str, Any], arguments: TrainingArguments) -> str | No
     Facts that were not recorded contradict nothing.
     """
     graphs = facts.get("graphs")
-    if graphs is not None and bool(graphs) != arguments.torch_compile:
+    # flex attention compiles its kernel in every arm
+    is_flex = arguments.attn_implementation == "flex_attention" and not arguments.torch_compile
+    if graphs is not None and bool(graphs) != arguments.torch_compile and not is_flex:
         if arguments.torch_compile:
             return "torch_compile: true was asked for, and no graph was compiled"
         return f"torch_compile: false was asked for, and {graphs} graphs were compiled"
@@ -89,7 +92,11 @@ def mismatch(facts: Mapping[str, Any], arguments: TrainingArguments) -> str | No
             f"attn_implementation: {arguments.attn_implementation} was asked for, and "
             f"{facts['attention'][others[0]]} layers use {others[0]}"
         )
-    return _other_precision(facts, arguments) or contradiction(facts, arguments)
+    return (
+        _other_precision(facts, arguments)
+        or adapters.contradiction(facts, arguments)
+        or documents.contradiction(facts, arguments)
+    )
 
 
 def _other_precision(facts: Mapping[str, Any], arguments: TrainingArguments) -> str | None:

@@ -100,6 +100,8 @@ def test_the_proof_holds_what_the_live_trainer_does(runs: dict[str, Run]) -> Non
             "adapter_parameters": 0,
             "other_parameters": 147776,
             "layers_in_4bit": 0,
+            "flattened": False,
+            "influence": {},
             "weights_changed": True,
         }
 
@@ -369,6 +371,13 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
         "columns",
         "liger_kernels",
         "attn_implementation",
+        "peft",
+        "lora_r",
+        "lora_alpha",
+        "lora_dropout",
+        "lora_target_modules",
+        "load_in_4bit",
+        "weights_dtype",
         "arm_name",
         "model_name",
         "dataset_name",

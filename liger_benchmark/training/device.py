@@ -39,12 +39,16 @@ class Device(Protocol):
     def sample_clock(self) -> None:
         """Note the device's clock and what slows it down, once a measured step."""
 
+    def begin_measured_steps(self) -> None:
+        """Note that the warm-up has ended, or that there is none."""
+
 
 class CudaDevice:
     """A GPU. Its memory is what PyTorch's allocator has allocated and reserved."""
 
     def __init__(self) -> None:
         self.monitor = GpuMonitor()
+        self.retries_before = 0
 
     def synchronize(self) -> None:
         import torch
@@ -71,6 +75,18 @@ class CudaDevice:
     def sample_clock(self) -> None:
         """Note the clock of the streaming multiprocessors and the reasons for slowing it down."""
         self.monitor.sample_clock()
+
+    def begin_measured_steps(self) -> None:
+        """Count the allocator's retries from now on."""
+        self.retries_before = allocator_retries()
+
+    def retries(self) -> dict[str, int]:
+        """How often the allocator had to free its cached blocks, in all and since the warm-up."""
+        retries = allocator_retries()
+        return {
+            "allocator_retries": retries,
+            "retries_in_measured_steps": retries - self.retries_before,
+        }
 
 
 class CpuDevice:
@@ -102,6 +118,9 @@ class CpuDevice:
 
     def sample_clock(self) -> None:
         """Do nothing: a CPU's timings are not reported."""
+
+    def begin_measured_steps(self) -> None:
+        """Do nothing: nothing is counted on a CPU."""
 
 
 def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:

@@ -125,7 +125,10 @@ def _name_the_kernel(
     model_folder: Path, arguments: TrainingArguments, problem: str, vanilla: Shape
 ) -> InvalidInput:
     """The error for an arm that is another model: which kernels make it one, tried singly."""
-    turned_on = kernels_turned_on(vanilla.model_type, arguments.liger_kernels)
+    try:
+        turned_on = kernels_turned_on(vanilla.model_type, arguments.liger_kernels)
+    except (OSError, LookupError):  # a Liger that is broken or another than the pinned one
+        turned_on = []
     culprits = [
         kernel
         for kernel in turned_on

@@ -127,10 +127,10 @@ def test_the_table_by_batch_size_holds_the_comparison() -> None:
         assert vanilla["Against the published"] == ""
         if compared["n_pairs"]:
             low, high = compared["speedup_low"], compared["speedup_high"]
-            speedup = f"+{compared['speedup_percent']:.1f} %"
-            gain = f"{speedup} {low:.1f}–{high:.1f} %\nloop {speedup}"
+            speedup = f"+{compared['speedup_percent']:.1f}%"
+            gain = f"{speedup} {low:.1f}–{high:.1f}%\nloop {speedup}"
             assert liger["Speed-up"] == gain
-            assert liger["Saving"].startswith(f"+{compared['memory_saving_percent']:.1f} %")
+            assert liger["Saving"].startswith(f"+{compared['memory_saving_percent']:.1f}%")
         else:
             assert (vanilla["Tokens/s"], vanilla["GiB"]) == ("OOM", "OOM")
             assert liger["Speed-up"] == liger["Saving"] == "–"
@@ -144,10 +144,10 @@ def test_claims_and_verdict_are_shown_with_their_numbers(complete: Page) -> None
     assert "The published gains are reproduced." in complete.text
     rows = complete.table("Judgement")
     assert [row["Judgement"] for row in rows] == ["reproduced"] * 3
-    assert "+26.4 % (23.3–29.6 %) at batch size 16" in rows[0]["Measured here"]
+    assert "+26.4% (23.3–29.6%) at batch size 16" in rows[0]["Measured here"]
     assert rows[1]["Measured here"] == (
-        "from 12.7 % less at batch size 16 to 19.6 % less at batch size 40, "
-        "the same in all 3 repeats; of the memory used 12.7 % less to 19.6 % less"
+        "from 12.7% less at batch size 16 to 19.6% less at batch size 40, "
+        "the same in all 3 repeats; of the memory used 12.7% less to 19.6% less"
     )
 
 
@@ -156,7 +156,7 @@ def test_equal_repeats_are_named_in_the_caption_and_have_no_interval(complete: P
     assert "± 0.00" not in complete.text and "± < 0.1 " not in complete.text
     row = complete.table("Speed-up")[1]
     assert row["GiB"] == "20.39 used 19.57"
-    assert row["Saving"] == "+12.7 % same in\n3 repeats\nused +12.7 %"
+    assert row["Saving"] == "+12.7% same in\n3 repeats\nused +12.7%"
     assert "±" in row["Tokens/s"]
     runs = grids.one_batch_size()
     for run in runs:
@@ -187,7 +187,7 @@ def test_how_to_repeat_a_run_names_the_versions_only_where_they_are_recorded(
 def test_one_repeat_gives_neither_a_verdict_nor_an_interval() -> None:
     page = Page(html_of("one_repeat"))
     assert "Not enough repeats for a verdict" in page.text
-    assert page.table("Speed-up")[1]["Speed-up"] == "+26.4 % one repeat\nloop +26.4 %"
+    assert page.table("Speed-up")[1]["Speed-up"] == "+26.4% one repeat\nloop +26.4%"
     assert "± " not in page.table("Speed-up")[1]["Tokens/s"]
 
 

@@ -269,8 +269,12 @@ def _cell_in_words(cell: pd.Series) -> str:
 def _peak(analysis: Analysis) -> str:
     device = analysis.hardware
     if device.peak_tflops is not None:
+        if any(run.record.get("flops") for run in analysis.runs):
+            what = "the FLOPs of weights and attention that real tokens take"
+        else:
+            what = "6 × parameters × tokens per second"
         return (
-            "MFU is 6 × parameters × tokens per second over the dense bf16 peak, "
+            f"MFU is {what} over the dense bf16 peak, "
             f"{device.peak_tflops:g} TFLOP/s for the {device.name}."
         )
     return f"No MFU is given: the peak of “{device.name}” is not in this report’s table."

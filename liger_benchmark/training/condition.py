@@ -35,6 +35,7 @@ from liger_benchmark.training.device import (
     memory_of_others,
     set_up_device,
 )
+from liger_benchmark.training.flops import flops_per_token
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
 from liger_benchmark.training.model import describe_weights, load_model, weights_checksum
@@ -156,6 +157,8 @@ def train(
             _run_steps(trainer, callback, record)
         with phases("save"):
             _record_observation(trainer, model, record)
+            seen = trainer.observed
+            record["flops"] = flops_per_token(model, arguments, seen.lengths, seen.tokens)
             _save(trainer, arguments, record)
     except Exception as error:
         out_of_memory = describe_out_of_memory(error)

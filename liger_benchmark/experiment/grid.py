@@ -25,6 +25,9 @@ _NAMED_BY_VALUE = (
     "packing_strategy",
 )
 
+# What a ladder calls the arm before its first step, and what stands before a step's name.
+FIRST_STEP, ADDS = "baseline", "+ "
+
 
 def expand_grid(
     experiment_args: ExperimentArguments, training_args: TrainingArguments, n_runs: int
@@ -83,6 +86,8 @@ def arms_of(
         InvalidInput: if there are more than `MAX_GRID` arms or none, or `arms` or `baseline` names
             an arm that the grid does not have.
     """
+    if experiment_args.ladder is not None:
+        return _named(experiment_args, _steps_of(experiment_args.steps))
     axes = {name: values for name, values in experiment_args.axes.items() if name != BATCH_SIZE}
     n_combinations = math.prod(len(values) for values in axes.values())
     if n_combinations > MAX_GRID:
@@ -97,6 +102,27 @@ def arms_of(
         for name in _without_effect(settings):
             settings.pop(name, None)
         arms.setdefault(_arm_name(settings, varying, liger_kernels), settings)
+    return _named(experiment_args, arms)
+
+
+def _steps_of(ladder: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The arms of a ladder: each has the settings of all steps up to its own."""
+    settings: dict[str, Any] = {"use_liger": False}
+    arms = {FIRST_STEP: dict(settings)}
+    for step, added in ladder.items():
+        settings |= added
+        arms[f"{ADDS}{step}"] = dict(settings)
+    return arms
+
+
+def _named(
+    experiment_args: ExperimentArguments, arms: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Those of the arms that the experiment names; all if it names none.
+
+    Raises:
+        InvalidInput: if `arms` or `baseline` names another, or `arms` is empty.
+    """
     if experiment_args.arms is not None:
         refuse_repeated("experiment_args.arms", experiment_args.arms)
         for name in experiment_args.arms:

@@ -20,6 +20,7 @@ from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.blog import claims_section
 from liger_benchmark.report.data_line import data_line
 from liger_benchmark.report.figures.bars import memory_bars, throughput_bars
+from liger_benchmark.report.ladder import step_by_step
 from liger_benchmark.report.markdown import markdown_table
 from liger_benchmark.report.markup import (
     code,
@@ -61,6 +62,7 @@ def results(analysis: Analysis) -> str:
             paragraph(analysis.headline, "headline"),
             _under_the_headline(analysis, warnings),
             answer(analysis),
+            step_by_step(analysis),
             *(
                 [_main_table(analysis), _what_failed(analysis), _warnings(warnings)]
                 if analysis.hardware.trial

@@ -29,15 +29,20 @@ from liger_benchmark.validation import (
     setting,
 )
 
-# The names transformers gives them. Only optimisers that need no package beyond requirements.txt;
-# a test holds both tuples against the installed library.
+# The names transformers gives them; a test holds both tuples against the installed library. Some
+# optimisers need a package that requirements.txt does not have: see `training.optional_packages`.
 OPTIMIZERS = (
-    "adamw_torch",
-    "adamw_torch_fused",
-    "adafactor",
-    "sgd",
-    "adagrad",
-    "rmsprop",
+    *("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"),
+    *("adamw_8bit", "adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit"),
+    *("lion_8bit", "lion_32bit", "paged_lion_8bit", "paged_lion_32bit"),
+    *("ademamix", "ademamix_8bit", "paged_ademamix_32bit", "paged_ademamix_8bit"),
+    *("rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit"),
+    *("adamw_torch_4bit", "adamw_torch_8bit", "adamw_torch_xla", "adamw_torch_npu_fused"),
+    *("adamw_anyprecision", "grokadamw", "stable_adamw", "lomo", "adalomo"),
+    *("galore_adamw", "galore_adamw_8bit", "galore_adafactor", "galore_adamw_layerwise"),
+    *("galore_adamw_8bit_layerwise", "galore_adafactor_layerwise"),
+    *("apollo_adamw", "apollo_adamw_layerwise"),
+    *("schedule_free_radam", "schedule_free_adamw", "schedule_free_sgd"),
 )
 LR_SCHEDULERS = (
     "linear",
@@ -53,8 +58,8 @@ LONGEST_SLUG = 160
 STRATEGIES = ("no", "steps", "epoch")
 TRACKERS = ("none", "wandb")
 LOSSES = ("nll", "chunked_nll")
-# Those that need no package beyond requirements.txt.
-ATTENTION = ("sdpa", "eager", "flex_attention")
+# Flash attention needs a package of its own: see `training.optional_packages`.
+ATTENTION = ("sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3")
 DATASET_FORMATS = ("text", "prompt_completion", "messages")
 # The format is found by the rows' columns.
 AUTO = "auto"
@@ -69,6 +74,14 @@ LIGER_KERNELS = ("rope", "rms_norm", "swiglu", *LOSS_KERNELS)
 DEFAULT_LIGER_KERNELS = LIGER_KERNELS[:4]
 # The two arms that the blog compares, and the field that results are plotted against.
 LIGER, VANILLA = "Liger", "vanilla"
+ADAPTERS = ("lora",)
+# What means nothing without adapters.
+LORA_SETTINGS = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
+WEIGHTS_DTYPES = ("bf16", "fp32")
+# TRL's third, "wrapped", cuts documents anywhere and lets them see each other.
+PACKING_STRATEGIES = ("bfd", "bfd_split")
+# peft's word for every linear layer but the head.
+ALL_LINEAR = "all-linear"
 BATCH_SIZE = "per_device_train_batch_size"
 
 
@@ -131,8 +144,22 @@ class TrainingArguments:
     loss_type: str = setting("nll", one_of(LOSSES))
     attn_implementation: str = setting("sdpa", one_of(ATTENTION))
     gradient_checkpointing: bool = setting(False)
+    # Adapters to train instead of the weights, which may then be held in 4 bits (QLoRA).
+    peft: str | None = setting(None, one_of(ADAPTERS))
+    lora_r: int = setting(16, at_least(1))
+    lora_alpha: int = setting(32, at_least(1))
+    lora_dropout: float = setting(0.0, fraction)
+    lora_target_modules: list[str] = setting((ALL_LINEAR,), _not_blank)
+    load_in_4bit: bool = setting(False)
     max_seq_length: int = setting(128, at_least(1))
+    # Rows of several documents, or batches laid end to end: no padding, see `training.packing`.
+    packing: bool = setting(False)
+    packing_strategy: str = setting("bfd", one_of(PACKING_STRATEGIES))
+    padding_free: bool = setting(False)
     bf16: bool = setting(True)
+    fp16: bool = setting(False)
+    # Null: that of the arithmetic. fp32 beside bf16 are master weights with autocast.
+    weights_dtype: str | None = setting(None, one_of(WEIGHTS_DTYPES))
     max_steps: int = setting(40, at_least(1))
     num_train_epochs: float = setting(1.0, positive)
     optim: str = setting("sgd", one_of(OPTIMIZERS))
@@ -170,7 +197,22 @@ class TrainingArguments:
             raise InvalidInput(problem, "training_args")
 
     def _conflict(self) -> str | None:
-        """What is wrong with Liger's settings taken together, beginning with the key; else None."""
+        """What is wrong with settings taken together, beginning with the key; else None."""
+        if self.load_in_4bit and self.peft is None:
+            return (
+                "load_in_4bit: true needs adapters, since weights in 4 bits cannot be trained; set "
+                "peft: lora"
+            )
+        if self.packing and self.padding_free:
+            return "padding_free: true is what packing does already; leave it out"
+        if self.fp16 and self.bf16:
+            return "fp16: true and bf16: true exclude each other; set bf16: false"
+        if self.weights_dtype == "bf16" and not self.bf16:
+            return "weights_dtype: bf16 needs bf16: true, since autocast would not make them fp32"
+        if not self.lora_target_modules:
+            return f"lora_target_modules: [] leaves no layer to adapt; write [{ALL_LINEAR}]"
+        if ALL_LINEAR in self.lora_target_modules and len(self.lora_target_modules) > 1:
+            return f"lora_target_modules: {ALL_LINEAR} stands for all layers; list it alone"
         if not self.use_liger:
             return None
         losses = [kernel for kernel in LOSS_KERNELS if kernel in self.liger_kernels]
@@ -203,6 +245,24 @@ class TrainingArguments:
     def arm(self) -> str:
         """The name of the condition's arm, the label of its bars, curves and rows."""
         return self.arm_name or (LIGER if self.use_liger else VANILLA)
+
+    @property
+    def has_bf16_weights(self) -> bool:
+        """Whether the weights that are loaded are bf16 rather than fp32."""
+        return self.bf16 and self.weights_dtype != "fp32"
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the arithmetic is in 16 bits, bf16 or fp16."""
+        return self.bf16 or self.fp16
+
+    @property
+    def precision(self) -> str:
+        """`bf16`, `fp32`, or `bf16 on fp32 weights`: the arithmetic, and the weights if other."""
+        if not self.is_rounded:
+            return "fp32"
+        arithmetic = "bf16" if self.bf16 else "fp16"
+        return arithmetic if self.has_bf16_weights else f"{arithmetic} on fp32 weights"
 
     @property
     def short_model_name(self) -> str:

@@ -80,4 +80,7 @@ TINY_MODELS: dict[str, dict[str, Any]] = {
     },
 }
 MODELS: dict[str, dict[str, Any]] = {"phi3-mini": PHI3_MINI} | TINY_MODELS
-DATASETS = ("instructions", "long-instructions", "prompt-completion", "chat")
+DATASETS = (
+    *("instructions", "long-instructions", "32k-instructions", "mixed-length-instructions"),
+    *("prompt-completion", "chat"),
+)

@@ -20,6 +20,7 @@ from liger_benchmark.analysis.arms import (
 from liger_benchmark.analysis.cells import table_of_cells
 from liger_benchmark.analysis.comparison import compare
 from liger_benchmark.analysis.hardware import Hardware, hardware_of
+from liger_benchmark.analysis.ladder import compare_steps
 from liger_benchmark.analysis.overhead import largest_overheads
 from liger_benchmark.analysis.runs_table import table_of_runs
 from liger_benchmark.analysis.validity import invalid_reasons
@@ -55,6 +56,8 @@ class MeasuredGrid:
             `loss_difference` and whether it is above its bound.
         published: the rows that the blog's claims are about, Liger against vanilla, whatever the
             baseline is; without rows unless the grid has both.
+        steps: as `comparison`, each arm of a ladder against the one before, its `previous`; without
+            rows for other grids.
         memory_column: `total_peak_memory_reserved_MB`, or `total_peak_resident_set_MB` on a CPU.
         tight: for an arm the batch sizes at which the allocator had to free its cached blocks:
             the memory was short, which costs speed.
@@ -71,6 +74,7 @@ class MeasuredGrid:
     cells: pd.DataFrame
     comparison: pd.DataFrame
     published: pd.DataFrame
+    steps: pd.DataFrame
     memory_column: str
     tight: Mapping[str, list[int]]
     first_overhead_seconds: float | None
@@ -112,6 +116,7 @@ def measured_grid(runs: list[Run], baseline: str | None = None) -> MeasuredGrid:
         cells=table_of_cells(valid_runs, memory_column, arms),
         comparison=compare(runs, valid_runs, memory_column, baseline, arms[1:]),
         published=compare(runs, valid_runs, memory_column, VANILLA, compared_by_blog),
+        steps=compare_steps(runs, valid_runs, memory_column, arms),
         memory_column=memory_column,
         tight=_tight_sizes(runs),
         first_overhead_seconds=first,

@@ -81,7 +81,7 @@ def invalid_reasons(runs: Sequence[Run], baseline: str) -> dict[Cell, str]:
 
 def loss_bound(args: TrainingArguments) -> float:
     """The largest relative difference of losses that rounding explains."""
-    return BF16_LOSS_BOUND if args.bf16 else FP32_LOSS_BOUND
+    return BF16_LOSS_BOUND if args.is_rounded else FP32_LOSS_BOUND
 
 
 def loss_difference(one: Run, other: Run) -> float | None:
@@ -119,8 +119,8 @@ def _differences(run: Run, references: Sequence[Run], baseline: str) -> Iterator
 
 def _not_finite(run: Run) -> Iterator[str]:
     for column, words in (("loss", "loss"), ("grad_norm", "gradient norm")):
-        if column not in run.history:
-            continue
+        if column not in run.history or (column == "grad_norm" and run.training_args.fp16):
+            continue  # fp16's scaler skips a step whose scaled gradients overflow
         values = run.history[column].to_numpy(dtype=float)
         if not np.isfinite(values).all():
             step = run.history["step"].iloc[int(np.argmin(np.isfinite(values)))]
@@ -201,6 +201,10 @@ def _other_start(run: Run, reference: Run, whom: str) -> Iterator[str]:
 def _other_rows(run: Run, reference: Run, whom: str) -> Iterator[str]:
     if _differs(run, reference, "batches", "checksum"):
         yield f"it trained on other batches than {whom}"
+    if run.training_args.padding_free == reference.training_args.padding_free and _differs(
+        run, reference, "batches", "padding_fraction"
+    ):
+        yield f"its batches have another share of padding than {whom}'s"
     if _differs(run, reference, "dataset", "checksum"):
         yield f"it was given other rows than {whom}"
 
@@ -209,7 +213,7 @@ def _other_gradients(run: Run, reference: Run, whom: str) -> Iterator[str]:
     one, other = (r.record.get("gradients") for r in (run, reference))
     if not one or not other:
         return
-    difference = gradient_difference(one, other, run.training_args.bf16)
+    difference = gradient_difference(one, other, run.training_args.is_rounded)
     if difference.above_bound:
         yield (
             f"its gradients at the first step differ from {whom}'s by "

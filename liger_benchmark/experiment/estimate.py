@@ -66,8 +66,8 @@ def gpu_hours(
             * arguments.per_device_train_batch_size
             * arguments.max_seq_length
         )
-        # fp32 runs at an eighth of the bf16 rate or less on the GPUs of the table.
-        rate = peak * 1e12 * MFU / (1 if arguments.bf16 else 8)
+        # fp32 arithmetic runs at an eighth of the bf16 rate or less on the GPUs of the table.
+        rate = peak * 1e12 * MFU / (1 if arguments.is_rounded else 8)
         seconds += 6 * parameters * tokens / rate + SECONDS_A_RUN
         seconds += SECONDS_TO_COMPILE if arguments.torch_compile else 0.0
     return seconds / 3600

@@ -12,6 +12,7 @@ from liger_benchmark.arguments import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,
     LIGER,
+    LORA_SETTINGS,
     VANILLA,
     TrainingArguments,
 )
@@ -20,8 +21,12 @@ from liger_benchmark.validation import InvalidInput, did_you_mean, refuse_repeat
 
 # Axes that an arm's name shows by the value alone: `adamw_torch`, not `optim=adamw_torch`.
 _NAMED_BY_VALUE = (
-    *("optim", "loss_type", "attn_implementation", "lr_scheduler_type", "dataset_format"),
+    *("optim", "loss_type", "attn_implementation", "lr_scheduler_type", "dataset_format", "peft"),
+    "packing_strategy",
 )
+
+# What a ladder calls the arm before its first step, and what stands before a step's name.
+FIRST_STEP, ADDS = "baseline", "+ "
 
 
 def expand_grid(
@@ -81,6 +86,8 @@ def arms_of(
         InvalidInput: if there are more than `MAX_GRID` arms or none, or `arms` or `baseline` names
             an arm that the grid does not have.
     """
+    if experiment_args.ladder is not None:
+        return _named(experiment_args, _steps_of(experiment_args.steps))
     axes = {name: values for name, values in experiment_args.axes.items() if name != BATCH_SIZE}
     n_combinations = math.prod(len(values) for values in axes.values())
     if n_combinations > MAX_GRID:
@@ -92,9 +99,30 @@ def arms_of(
     arms: dict[str, dict[str, Any]] = {}
     for combination in itertools.product(*axes.values()):
         settings = dict(zip(axes, combination, strict=True))
-        if not settings["use_liger"]:
-            settings.pop("liger_kernels", None)
+        for name in _without_effect(settings):
+            settings.pop(name, None)
         arms.setdefault(_arm_name(settings, varying, liger_kernels), settings)
+    return _named(experiment_args, arms)
+
+
+def _steps_of(ladder: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The arms of a ladder: each has the settings of all steps up to its own."""
+    settings: dict[str, Any] = {"use_liger": False}
+    arms = {FIRST_STEP: dict(settings)}
+    for step, added in ladder.items():
+        settings |= added
+        arms[f"{ADDS}{step}"] = dict(settings)
+    return arms
+
+
+def _named(
+    experiment_args: ExperimentArguments, arms: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Those of the arms that the experiment names; all if it names none.
+
+    Raises:
+        InvalidInput: if `arms` or `baseline` names another, or `arms` is empty.
+    """
     if experiment_args.arms is not None:
         refuse_repeated("experiment_args.arms", experiment_args.arms)
         for name in experiment_args.arms:
@@ -105,6 +133,12 @@ def arms_of(
     if experiment_args.baseline is not None:
         _refuse_unknown_arm("baseline", experiment_args.baseline, arms)
     return arms
+
+
+def _without_effect(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The axes that mean nothing beside an arm's other settings."""
+    kernels = () if settings["use_liger"] else ("liger_kernels",)
+    return (*kernels, *(LORA_SETTINGS if settings.get("peft", "") is None else ()))
 
 
 def describe_grid(grid: list[TrainingArguments]) -> str:
@@ -187,7 +221,7 @@ def _labels(
     settings: Mapping[str, Any], varying: list[str], defaults: TrainingArguments
 ) -> Iterator[str]:
     for name in varying:
-        if name in ("use_liger", "liger_kernels"):
+        if name in ("use_liger", "liger_kernels") or name not in settings:
             continue
         value = settings[name]
         if value == getattr(defaults, name):
@@ -196,6 +230,8 @@ def _labels(
             yield name if value else f"no {name}"
         elif name in _NAMED_BY_VALUE:
             yield str(value)
+        elif isinstance(value, list):
+            yield f"{name}={', '.join(value)}"
         else:
             # The short form only where it stands for this value and no other.
             short = format(value, ".6g") if isinstance(value, float) else str(value)

@@ -19,11 +19,17 @@ from liger_benchmark.sources.fetch import origin_of
 from liger_benchmark.training.causal_models import check_causal
 from liger_benchmark.training.dataset import check_tokenizer_files
 from liger_benchmark.training.liger_kernels import liger_switches
+from liger_benchmark.training.optional_packages import check_packages
 from liger_benchmark.training.triton_interpreter import check_without_gpu
 from liger_benchmark.validation import InvalidInput, show
 
 # The class attributes by which transformers' modelling files declare the attentions they support.
-_SUPPORT = {"sdpa": "_supports_sdpa", "flex_attention": "_supports_flex_attn"}
+_SUPPORT = {
+    "sdpa": "_supports_sdpa",
+    "flex_attention": "_supports_flex_attn",
+    "flash_attention_2": "_supports_flash_attn",
+    "flash_attention_3": "_supports_flash_attn",
+}
 
 
 def check_experiment(
@@ -59,6 +65,9 @@ def check_experiment(
             f"training_args.model_name: the config.json in {grid[0].model_name!r} is not a "
             "mapping in JSON; take it from the model again"
         )
+    if not on_cluster:
+        for arguments in grid:
+            check_packages(arguments)
     if not on_cluster and gpu is None:
         for arguments in grid:
             check_without_gpu(arguments)

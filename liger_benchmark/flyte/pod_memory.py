@@ -38,7 +38,9 @@ def check_pod_memory(grid: Sequence[TrainingArguments], config: Mapping[str, Any
     parameters = estimate.n_parameters(config)
     if parameters is None:
         return
-    weights = parameters * (2 if all(arguments.bf16 for arguments in grid) else 4) / 2**30
+    weights = (
+        parameters * (2 if all(arguments.has_bf16_weights for arguments in grid) else 4) / 2**30
+    )
     number, unit = re.fullmatch(r"([\d.]+)(\w*)", MEMORY).groups()  # type: ignore[union-attr]
     if float(number) * _UNITS.get(unit, 1) / 2**30 < weights + IMPORTS_GIB:
         raise InvalidInput(

@@ -30,6 +30,7 @@ _ARGUMENTS = {
     "optim": "optim",
     "gradient_accumulation_steps": "gradient_accumulation_steps",
     "bf16": "bf16",
+    "fp16": "fp16",
     "learning_rate": "learning_rate",
     "weight_decay": "weight_decay",
     "warmup_ratio": "warmup_ratio",

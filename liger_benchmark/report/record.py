@@ -15,6 +15,7 @@ from liger_benchmark.arguments import BATCH_SIZE
 from liger_benchmark.columns import (
     AVG_LOOP_TOKENS_PER_SECOND,
     AVG_REAL_TOKENS_PER_SECOND,
+    PADDED_TOKENS_PER_SECOND,
     TOTAL_PEAK_ALLOCATED_MB,
 )
 from liger_benchmark.report.arm_order import arms_shown
@@ -93,6 +94,8 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
         shown.append(numeric("Retries", "allocator_retries", number))
     if frame["mfu"].notna().any():
         shown.append(numeric("MFU", "mfu", lambda mfu: f"{number(100 * mfu, 1)}%"))
+    if (frame["hfu"] > 1.01 * frame["mfu"]).any():
+        shown.append(numeric("HFU", "hfu", lambda hfu: f"{number(100 * hfu, 1)}%"))
     if frame["energy_J_per_token"].notna().any():
         shown.append(numeric("J/token", "energy_J_per_token", significant))
     shown += [
@@ -105,12 +108,15 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
 
 
 def _speed_cell(row: Mapping[str, Any]) -> Cell:
-    """Tokens per second of the steps; below it those of the loop, and those without padding."""
+    """Tokens per second of the steps; below it those of the loop, and without padding or with."""
+    is_real = known(row[PADDED_TOKENS_PER_SECOND])
     more = [
         f"{word} {number(row[column])}"
         for word, column in (
             ("loop", AVG_LOOP_TOKENS_PER_SECOND),
-            ("real", AVG_REAL_TOKENS_PER_SECOND),
+            ("padded", PADDED_TOKENS_PER_SECOND)
+            if is_real
+            else ("real", AVG_REAL_TOKENS_PER_SECOND),
         )
         if known(row[column])
     ]
@@ -131,7 +137,9 @@ def _runs_caption(analysis: Analysis) -> str:
     for column, words in (
         (TOTAL_PEAK_ALLOCATED_MB, "used: what was allocated of it"),
         (AVG_LOOP_TOKENS_PER_SECOND, "loop: with what lies between the steps"),
-        (AVG_REAL_TOKENS_PER_SECOND, "real: without padding"),
+        (PADDED_TOKENS_PER_SECOND, "padded: with padding, which all other speeds leave out")
+        if frame[PADDED_TOKENS_PER_SECOND].notna().any()
+        else (AVG_REAL_TOKENS_PER_SECOND, "real: without padding"),
     ):
         if frame[column].notna().any():
             parts.append(words)

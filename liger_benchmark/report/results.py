@@ -20,6 +20,7 @@ from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.blog import claims_section
 from liger_benchmark.report.data_line import data_line
 from liger_benchmark.report.figures.bars import memory_bars, throughput_bars
+from liger_benchmark.report.ladder import step_by_step
 from liger_benchmark.report.markdown import markdown_table
 from liger_benchmark.report.markup import (
     code,
@@ -61,6 +62,7 @@ def results(analysis: Analysis) -> str:
             paragraph(analysis.headline, "headline"),
             _under_the_headline(analysis, warnings),
             answer(analysis),
+            step_by_step(analysis),
             *(
                 [_main_table(analysis), _what_failed(analysis), _warnings(warnings)]
                 if analysis.hardware.trial
@@ -174,7 +176,7 @@ def _what_was_run(analysis: Analysis) -> str:
         f"up to {each(lambda a: number(a.max_seq_length))} tokens a sequence",
         f"{each(lambda a: str(a.max_steps))} steps, "
         f"{each(lambda a: str(a.n_warmup_steps))} of them warm-up",
-        each(lambda a: "bf16" if a.bf16 else "fp32"),
+        each(lambda a: a.precision),
         each(lambda a: a.optim),
         *_in_all_arms(analysis),
         plural(max(run.training_args.run for run in analysis.runs), "repeat"),
@@ -269,8 +271,12 @@ def _cell_in_words(cell: pd.Series) -> str:
 def _peak(analysis: Analysis) -> str:
     device = analysis.hardware
     if device.peak_tflops is not None:
+        if any(run.record.get("flops") for run in analysis.runs):
+            what = "the FLOPs of weights and attention that real tokens take"
+        else:
+            what = "6 × parameters × tokens per second"
         return (
-            "MFU is 6 × parameters × tokens per second over the dense bf16 peak, "
+            f"MFU is {what} over the dense bf16 peak, "
             f"{device.peak_tflops:g} TFLOP/s for the {device.name}."
         )
     return f"No MFU is given: the peak of “{device.name}” is not in this report’s table."

@@ -14,7 +14,7 @@ from liger_benchmark.analysis.claims import (
 )
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
-from liger_benchmark.columns import TOTAL_PEAK_RESIDENT_SET_MB
+from liger_benchmark.columns import PADDED_TOKENS_PER_SECOND, TOTAL_PEAK_RESIDENT_SET_MB
 from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.blog import claims_apply
 from liger_benchmark.report.markup import (
@@ -112,6 +112,8 @@ def _caption(analysis: Analysis) -> str:
     if len(analysis.arms) > 1:
         caption += f"; speed-up, saving and loss difference: against {analysis.baseline}"
     caption += _equal_repeats(analysis.cells)
+    if analysis.runs_table[PADDED_TOKENS_PER_SECOND].notna().any():
+        caption += "; tokens: without padding"
     if analysis.cells["loop_tokens_per_second"].notna().any():
         caption += (
             "; loop: with what lies between the steps (loading and collating batches, copies, "

@@ -77,7 +77,7 @@ def _gradient_cell(analysis: Analysis, runs: Sequence[Run]) -> Cell:
         if other is None or not same_gradients(args, other.training_args):
             continue
         if (a := run.record.get("gradients")) and (b := other.record.get("gradients")):
-            found.append(gradient_difference(a, b, args.bf16))
+            found.append(gradient_difference(a, b, args.is_rounded))
     if not found:
         return Cell("not recorded", is_number=True)
     worst = max(found, key=lambda difference: difference.direction / difference.bounds[0])

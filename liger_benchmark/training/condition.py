@@ -21,6 +21,7 @@ from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
 from liger_benchmark.training import compilation, environment
 from liger_benchmark.training.activation import active_liger_parts, check_liger, loss_in_use
+from liger_benchmark.training.adapters import add_adapters, base_model
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import (
     check_token_ids,
@@ -34,6 +35,7 @@ from liger_benchmark.training.device import (
     memory_of_others,
     set_up_device,
 )
+from liger_benchmark.training.flops import flops_per_token
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
 from liger_benchmark.training.model import describe_weights, load_model, weights_checksum
@@ -155,6 +157,8 @@ def train(
             _run_steps(trainer, callback, record)
         with phases("save"):
             _record_observation(trainer, model, record)
+            seen = trainer.observed
+            record["flops"] = flops_per_token(model, arguments, seen.lengths, seen.tokens)
             _save(trainer, arguments, record)
     except Exception as error:
         out_of_memory = describe_out_of_memory(error)
@@ -240,16 +244,18 @@ def _prepare_model(
     model = load_model(
         folder,
         use_liger=arguments.use_liger,
-        bf16=arguments.bf16,
+        bf16=arguments.has_bf16_weights,
         seed=arguments.seed,
         device="cuda" if on_gpu else "cpu",
         liger_kernels=arguments.liger_kernels,
         attn_implementation=arguments.attn_implementation,
+        load_in_4bit=arguments.load_in_4bit,
     )
     parts = active_liger_parts(model)
     kernels = arguments.liger_kernels if arguments.use_liger else ()
     check_liger(parts, kernels, model.config.model_type)
     record["liger"] = {**parts["active"], "parts": parts["present"]}
+    model = add_adapters(model, arguments)
     record["weights"] = describe_weights(model, folder, arguments.model_name)
     return model
 
@@ -264,7 +270,7 @@ def _check_loss(
     Raises:
         RuntimeError: if it computes another one.
     """
-    record["loss"] = loss_in_use(model)
+    record["loss"] = loss_in_use(base_model(model))
     if record["loss"] != arguments.loss_type:
         raise RuntimeError(
             f"loss_type: {arguments.loss_type} was asked for, and the live model computes "

@@ -17,6 +17,7 @@ from liger_benchmark.code_version import code_digest
 from liger_benchmark.training import environment, triton_interpreter
 from liger_benchmark.training.environment import MIB, GpuMonitor
 from liger_benchmark.training.environment_variables import variables_that_matter
+from liger_benchmark.training.optional_packages import check_packages
 from liger_benchmark.validation import InvalidInput
 
 
@@ -122,9 +123,10 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
 
     Raises:
         GpuNotIdle: if `require_idle_gpu` is set and other processes use the GPU.
-        InvalidInput: if a setting needs a GPU and there is none, or the memory limit is more than
-            the GPU has.
+        InvalidInput: if a setting needs a GPU or a package that is not there, or the memory limit
+            is more than the GPU has.
     """
+    check_packages(arguments)
     others = environment.other_processes()
     if arguments.require_idle_gpu:
         environment.check_idle(others)

@@ -29,7 +29,9 @@ from liger_benchmark.validation import InvalidInput, one_line
 
 Send = Callable[[Any], None]
 # What decides which rows a condition trains on, besides their number.
-_ROWS = ("dataset_format", "max_seq_length", "seed", "eval_strategy")
+_ROWS = (
+    *("dataset_format", "max_seq_length", "seed", "eval_strategy", "packing", "packing_strategy"),
+)
 
 
 def check_grid(

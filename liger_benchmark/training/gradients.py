@@ -25,23 +25,30 @@ CHUNK = 2**24
 
 
 def gradient_fingerprint(
-    named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+    named_parameters: Iterable[tuple[str, torch.nn.Parameter]], loss_scale: float = 1.0
 ) -> dict[str, list[float] | None]:
     """For each parameter that needs a gradient: its norm, then `N_PROJECTIONS` projections.
 
     An empty list stands for a parameter that got no gradient, None for a gradient that is not
     finite: JSON has no such number. The gradients stay as they are.
+
+    Args:
+        loss_scale: what the loss was multiplied by for fp16; the fingerprint is without it.
     """
     return {
         name.removeprefix("_orig_mod."): (
-            [] if parameter.grad is None else _norm_and_projections(name, parameter.grad)
+            []
+            if parameter.grad is None
+            else _norm_and_projections(name, parameter.grad, loss_scale)
         )
         for name, parameter in named_parameters
         if parameter.requires_grad
     }
 
 
-def _norm_and_projections(name: str, gradient: torch.Tensor) -> list[float] | None:
+def _norm_and_projections(
+    name: str, gradient: torch.Tensor, loss_scale: float
+) -> list[float] | None:
     import torch
 
     seed = int.from_bytes(hashlib.sha256(name.removeprefix("_orig_mod.").encode()).digest()[:4])
@@ -64,4 +71,4 @@ def _norm_and_projections(name: str, gradient: torch.Tensor) -> list[float] | No
     sums[0] = sums[0].sqrt()
     if not bool(sums.isfinite().all()):
         return None
-    return [float(f"{value:.7g}") for value in sums.tolist()]
+    return [float(f"{value:.7g}") for value in (sums / loss_scale).tolist()]

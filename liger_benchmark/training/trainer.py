@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.arguments import ALL_LINEAR, TrainingArguments
 from liger_benchmark.training import chunked_loss, environment
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import PAD_TO_MULTIPLE_OF
+from liger_benchmark.training.documents import documents_in, influence_of_others
 from liger_benchmark.training.gradients import gradient_fingerprint
 from liger_benchmark.training.measurement import EfficiencyCallback
 from liger_benchmark.training.proof import ArmMismatch, live_facts, mismatch
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from trl import SFTTrainer as _Trainer
 else:
     _Trainer = object  # trl is imported when a trainer is built
+
+# Beginnings of the names of optimisers that work on projections of the gradients.
+LOW_RANK = ("galore", "apollo")
 
 
 def build_trainer(
@@ -72,7 +77,9 @@ class Observation:
     """What a run trained on and computed, for its record.
 
     Attributes:
-        batches: a hash of all batches as they were trained, in order: ids, labels and mask.
+        batches: a hash of all documents as they were trained, in order: lengths, ids and labels. It
+            does not depend on how a batch is laid out.
+        lengths: how many documents of each length, in tokens.
         tokens, padding_tokens: of all batches.
         gradients: see `gradient_fingerprint`; of the first step (on a GPU its first micro-batch),
             before clipping.
@@ -80,6 +87,7 @@ class Observation:
     """
 
     batches: Any = field(default_factory=hashlib.sha256)
+    lengths: Counter[int] = field(default_factory=Counter)
     tokens: int = 0
     padding_tokens: int = 0
     gradients: dict[str, list[float] | None] = field(default_factory=dict)
@@ -87,12 +95,12 @@ class Observation:
 
     def add_batch(self, batch: Any) -> int:
         """Add a micro-batch; returns its number of tokens without padding."""
-        for name in ("input_ids", "labels", "attention_mask"):
-            values = batch[name].cpu().contiguous()
-            self.batches.update(f"{name}{tuple(values.shape)}".encode())
-            self.batches.update(values.numpy().tobytes())
-        tokens = batch["attention_mask"].numel()
-        real_tokens = int(batch["attention_mask"].sum())
+        ids, labels, lengths = documents_in(batch)
+        self.batches.update(f"{lengths}".encode())
+        for values in (ids, labels):
+            self.batches.update(values.contiguous().numpy().tobytes())
+        self.lengths.update(lengths)
+        tokens, real_tokens = batch["input_ids"].numel(), sum(lengths)
         self.tokens += tokens
         self.padding_tokens += tokens - real_tokens
         return real_tokens
@@ -103,6 +111,7 @@ class Observation:
             "batches": {
                 "checksum": self.batches.hexdigest()[:16],
                 "padding_fraction": round(self.padding_tokens / max(self.tokens, 1), 4),
+                "documents": self.lengths.total(),
             },
             "gradients": self.gradients,
             "proof": self.proof,
@@ -123,20 +132,33 @@ class _Measured(_Trainer):
         self.callback = callback
         self.compilations = compilations
         self.observed = Observation()
+        self.influence: dict[str, Any] = {}
         super().__init__(**options)
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         is_first_step = self.state.global_step == 0
+        if self.state.global_step == 0 and "attention_mask" not in inputs and not self.influence:
+            with self.callback.paused("checks"):
+                self.influence = influence_of_others(self.loss_of, self._prepare_inputs(inputs))
         # Interpreted on a CPU, no kernel is compiled, and a pass takes seconds.
         if is_first_step and not self.args.use_cpu and not self.observed.gradients:
             with self.callback.paused("rehearsal"):
                 self.rehearse(model, inputs, *args, **kwargs)
+        self.is_flat = "attention_mask" not in inputs
         self.callback.count_tokens(inputs["input_ids"].numel())
         loss = super().training_step(model, inputs, *args, **kwargs)
         if is_first_step and self.accelerator.sync_gradients:
             with self.callback.paused("checks"):
                 self.check()
         return loss
+
+    def loss_of(self, batch: dict[str, Any]) -> float:
+        """The live model's loss of a batch in the way in which it trains, without a backward."""
+        import torch
+
+        with torch.random.fork_rng(), self.compute_loss_context_manager():
+            torch.manual_seed(self.args.seed)  # dropout in adapters
+            return float(self.compute_loss(self.model_wrapped, dict(batch)))
 
     def rehearse(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> None:
         """Compute the first micro-batch with another number of labels, then as it is.
@@ -153,14 +175,28 @@ class _Measured(_Trainer):
                 super().training_step(model, {**inputs, "labels": other}, *args, **kwargs)
                 model.zero_grad(set_to_none=True)
             super().training_step(model, dict(inputs), *args, **kwargs)
-        self.keep_gradients()
+            self.keep_gradients()
+            while self.accelerator.scaler is not None and self.overflows():
+                # fp16's scaler begins too high, and would skip the first steps to find out.
+                scale = self.accelerator.scaler.get_scale()
+                self.accelerator.scaler.update(new_scale=scale / 2)
+                model.zero_grad(set_to_none=True)
+                super().training_step(model, dict(inputs), *args, **kwargs)
+                self.keep_gradients()
         model.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
 
     def keep_gradients(self) -> None:
         """Keep the gradients' fingerprint, before they are clipped."""
         parameters = cast(Any, self.model).named_parameters()
-        self.observed.gradients = gradient_fingerprint(parameters)
+        scaler = self.accelerator.scaler
+        scale = 1.0 if scaler is None else scaler.get_scale()
+        self.observed.gradients = gradient_fingerprint(parameters, scale)
+
+    def overflows(self) -> bool:
+        """Whether a gradient is not finite although the loss can be scaled by less."""
+        not_finite = any(numbers is None for numbers in self.observed.gradients.values())
+        return not_finite and cast(Any, self.accelerator.scaler).get_scale() > 1.0
 
     def check(self) -> None:
         """Check the live trainer, after the first backward pass.
@@ -170,7 +206,10 @@ class _Measured(_Trainer):
         """
         if not self.observed.gradients:
             self.keep_gradients()
-        self.observed.proof = live_facts(self, self.compilations)
+        self.observed.proof = live_facts(self, self.compilations) | {
+            "flattened": self.is_flat,
+            "influence": self.influence,
+        }
         if problem := mismatch(self.observed.proof, self.arguments):
             raise ArmMismatch(problem)
 
@@ -199,13 +238,22 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
     """The arguments of `trl.SFTConfig` for a condition."""
     return {
         "output_dir": str(output_folder),
-        "max_length": arguments.max_seq_length,
-        "pad_to_multiple_of": PAD_TO_MULTIPLE_OF,
+        # trl refuses a length beside rows that are laid end to end: they are cut already.
+        "max_length": None if arguments.padding_free else arguments.max_seq_length,
+        # A packed batch always has its full size, see `documents`.
+        "pad_to_multiple_of": (
+            arguments.per_device_train_batch_size * arguments.max_seq_length
+            if arguments.packing
+            else PAD_TO_MULTIPLE_OF
+        ),
         "bf16": arguments.bf16,
+        "fp16": arguments.fp16,
         "torch_compile": arguments.torch_compile,
         "max_steps": arguments.max_steps,
         "num_train_epochs": arguments.num_train_epochs,
         "optim": arguments.optim,
+        # The layers that optimisers of low rank work on; no other optimiser reads it.
+        "optim_target_modules": ALL_LINEAR if arguments.optim.startswith(LOW_RANK) else None,
         "per_device_train_batch_size": arguments.per_device_train_batch_size,
         "per_device_eval_batch_size": arguments.per_device_eval_batch_size,
         "gradient_accumulation_steps": arguments.gradient_accumulation_steps,
@@ -227,7 +275,9 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
         # The defaults of these have changed since the blog's version of trl.
         "loss_type": arguments.loss_type,
         "gradient_checkpointing": arguments.gradient_checkpointing,
-        "packing": False,
+        "packing": arguments.packing,
+        "packing_strategy": arguments.packing_strategy,
+        "padding_free": arguments.padding_free,
         # The rows are tokenised and have labels.
         "dataset_kwargs": {"skip_prepare_dataset": True},
         # The model has been patched. With True, trl would also change how it prepares data.

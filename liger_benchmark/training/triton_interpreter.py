@@ -96,6 +96,13 @@ def check_without_gpu(arguments: TrainingArguments) -> None:
             f"{key}attn_implementation: flex_attention needs a GPU, since PyTorch has no backward "
             "pass of it for a CPU: set sdpa"
         )
+    if arguments.attn_implementation.startswith("flash_attention"):
+        raise InvalidInput(
+            f"{key}attn_implementation: {arguments.attn_implementation} needs a GPU and there is "
+            "none: set sdpa"
+        )
+    if arguments.fp16:
+        raise InvalidInput(f"{key}fp16: true needs a GPU and there is none: set fp16: false")
     if arguments.use_liger and arguments.bf16:
         # In bf16 the interpreter returns losses of 0.0.
         raise InvalidInput(

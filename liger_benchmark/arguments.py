@@ -52,7 +52,10 @@ LR_SCHEDULERS = (
 LONGEST_SLUG = 160
 STRATEGIES = ("no", "steps", "epoch")
 TRACKERS = ("none", "wandb")
-LOSSES = ("nll", "chunked_nll")
+# What turns the last hidden states into a loss; see `training.heads`.
+LOSSES = ("nll", "chunked_nll", "trl", "cce", "torch")
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+LIGER_IMPLEMENTATIONS = ("triton", "cutedsl")
 # Those that need no package beyond requirements.txt.
 ATTENTION = ("sdpa", "eager", "flex_attention")
 DATASET_FORMATS = ("text", "prompt_completion", "messages")
@@ -67,6 +70,14 @@ ROW_COLUMNS = (
 LOSS_KERNELS = ("fused_linear_cross_entropy", "cross_entropy")
 LIGER_KERNELS = ("rope", "rms_norm", "swiglu", *LOSS_KERNELS)
 DEFAULT_LIGER_KERNELS = LIGER_KERNELS[:4]
+# Settings without effect unless another one is on.
+EFFECTIVE_WITH = {
+    "liger_kernels": "use_liger",
+    "liger_chunk_mem_const": "use_liger",
+    "liger_implementation": "use_liger",
+    "torch_compile_mode": "torch_compile",
+    "autocast": "bf16",
+}
 # The two arms that the blog compares, and the field that results are plotted against.
 LIGER, VANILLA = "Liger", "vanilla"
 BATCH_SIZE = "per_device_train_batch_size"
@@ -128,11 +139,16 @@ class TrainingArguments:
     use_liger: bool = setting(False)
     liger_kernels: list[str] = setting(DEFAULT_LIGER_KERNELS, one_of(LIGER_KERNELS))
     torch_compile: bool = setting(False)
+    torch_compile_mode: str = setting("default", one_of(COMPILE_MODES))
     loss_type: str = setting("nll", one_of(LOSSES))
+    liger_chunk_mem_const: int = setting(1, at_least(1))
+    liger_implementation: str = setting("triton", one_of(LIGER_IMPLEMENTATIONS))
+    use_hub_kernels: bool = setting(False)
     attn_implementation: str = setting("sdpa", one_of(ATTENTION))
     gradient_checkpointing: bool = setting(False)
     max_seq_length: int = setting(128, at_least(1))
     bf16: bool = setting(True)
+    autocast: bool = setting(True)
     max_steps: int = setting(40, at_least(1))
     num_train_epochs: float = setting(1.0, positive)
     optim: str = setting("sgd", one_of(OPTIMIZERS))
@@ -143,6 +159,8 @@ class TrainingArguments:
     save_strategy: str = setting("no", one_of(STRATEGIES))
     learning_rate: float = setting(6e-4, positive)
     weight_decay: float = setting(0.05, at_least(0))
+    # 0: the gradients are not clipped.
+    max_grad_norm: float = setting(1.0, at_least(0))
     warmup_ratio: float = setting(0.1, fraction)
     lr_scheduler_type: str = setting("cosine", one_of(LR_SCHEDULERS))
     logging_steps: int = setting(1, _only_one)
@@ -173,14 +191,16 @@ class TrainingArguments:
         """What is wrong with Liger's settings taken together, beginning with the key; else None."""
         if not self.use_liger:
             return None
+        if self.use_hub_kernels:
+            return "use_hub_kernels: true and use_liger both replace the layers; set one of them"
         losses = [kernel for kernel in LOSS_KERNELS if kernel in self.liger_kernels]
         if not self.liger_kernels:
             return "liger_kernels: [] leaves nothing of Liger; set use_liger: false instead"
         if len(losses) > 1:
             return f"liger_kernels: {' and '.join(losses)} exclude each other; list one of them"
-        if losses and self.loss_type == "chunked_nll":
+        if losses and self.loss_type != "nll":
             return (
-                f'loss_type: "chunked_nll" and Liger\'s {losses[0]} both replace the loss; '
+                f'loss_type: "{self.loss_type}" and Liger\'s {losses[0]} both replace the loss; '
                 f"leave {losses[0]} out of liger_kernels"
             )
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from liger_benchmark.arguments import BATCH_SIZE, VANILLA, TrainingArguments
+from liger_benchmark.arguments import BATCH_SIZE, EFFECTIVE_WITH, VANILLA, TrainingArguments
 from liger_benchmark.experiment.axes import AXES
 from liger_benchmark.run import Run
 from liger_benchmark.validation import did_you_mean, show
@@ -21,7 +21,8 @@ SAME_MATHS = frozenset(
         *("use_liger", "liger_kernels", "torch_compile", "loss_type", "attn_implementation"),
         *("gradient_checkpointing", "gpu_memory_limit_gib", "n_warmup_steps", "logging_steps"),
         *("eval_strategy", "per_device_eval_batch_size", "save_strategy"),
-        "include_num_input_tokens_seen",
+        *("include_num_input_tokens_seen", "torch_compile_mode", "liger_chunk_mem_const"),
+        *("liger_implementation", "use_hub_kernels", "autocast"),
     }
 )
 # The settings that, together with the batch size, determine the rows a run is trained on.
@@ -40,6 +41,7 @@ DECIDES_WEIGHTS = ("seed", "bf16")
 # at the first step, and other losses from the second on.
 SAME_GRADIENTS = SAME_MATHS | {
     *("optim", "learning_rate", "weight_decay", "warmup_ratio", "lr_scheduler_type"),
+    "max_grad_norm",
 }
 
 
@@ -98,8 +100,8 @@ def display_order(arms: Sequence[str]) -> Callable[[Run], tuple[int, int, int]]:
 
 
 def value_on(axis: str, args: TrainingArguments) -> Any:
-    """A run's value on an axis, see `comparable`; for `liger_kernels` None where Liger is off."""
-    if axis == "liger_kernels" and not args.use_liger:
+    """A run's value on an axis, see `comparable`; None where the axis is without effect."""
+    if axis in EFFECTIVE_WITH and not getattr(args, EFFECTIVE_WITH[axis]):
         return None
     return comparable(getattr(args, axis))
 
@@ -119,7 +121,7 @@ def axes_of(runs: Sequence[Run]) -> list[str]:
     varied: dict[str, set[Any]] = {axis: set() for axis in AXES if axis != BATCH_SIZE}
     for run in runs:
         for axis, value in settings_of(run.training_args).items():
-            if value is not None or axis != "liger_kernels":
+            if value is not None or axis not in EFFECTIVE_WITH:
                 varied[axis].add(value)
     return [axis for axis, values in varied.items() if len(values) > 1 or axis == "use_liger"]
 

@@ -20,7 +20,7 @@ from liger_benchmark.analysis.arms import (
     settings_of,
     value_on,
 )
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.arguments import BATCH_SIZE, EFFECTIVE_WITH, TrainingArguments
 from liger_benchmark.run import FAILED, Run, UnreadableRun, read_run
 
 # Fields that are not compared: those that tell a grid's conditions apart, and those that do not
@@ -151,7 +151,7 @@ def _compared_settings(run: Run, axes: set[str]) -> dict[str, tuple[Any, Any]]:
             compared[f"{f.name} of the arm {args.arm}"] = (None, value_on(f.name, args))
         elif f.name not in _NOT_COMPARED:
             value = value_on(f.name, args)
-            meaningless = f.name == "liger_kernels" and value is None
+            meaningless = f.name in EFFECTIVE_WITH and value is None
             compared[f.name] = (None, _UNRECORDED if meaningless else value)
     return compared
 

@@ -15,7 +15,7 @@ from liger_benchmark.analysis.arms import (
     comparable,
     value_on,
 )
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.arguments import BATCH_SIZE, EFFECTIVE_WITH, TrainingArguments
 from liger_benchmark.experiment.axes import AXES, ExperimentArguments
 from liger_benchmark.experiment.grid import arms_of
 from liger_benchmark.run import Run
@@ -62,7 +62,7 @@ def _axes(runs: Sequence[Run]) -> dict[str, list[Any]]:
     for axis in (axis for axis in AXES if axis in (*varying, BATCH_SIZE)):
         values: dict[Any, Any] = {}
         for args in (run.training_args for run in runs):
-            if axis == "liger_kernels" and not args.use_liger:
+            if axis in EFFECTIVE_WITH and not getattr(args, EFFECTIVE_WITH[axis]):
                 continue
             value = getattr(args, axis)
             values.setdefault(comparable(value), value)

@@ -206,9 +206,13 @@ def _in_all_arms(analysis: Analysis) -> list[str]:
     kernels = common("liger_kernels")
     if kernels is not None and kernels != tuple(sorted(DEFAULT_LIGER_KERNELS)):
         found.append(f"of Liger only {', '.join(kernels)}")
-    for axis in ("torch_compile", "gradient_checkpointing"):
+    for axis in ("torch_compile", "gradient_checkpointing", "use_hub_kernels"):
         if common(axis):
             found.append(axis)
+    if common("autocast") is False:
+        found.append("no autocast")
+    if common("max_grad_norm") == 0:
+        found.append("no gradient clipping")
     for axis in ("loss_type", "attn_implementation", "dataset_format"):
         if common(axis) not in (None, getattr(plain, axis)):
             found.append(str(common(axis)))

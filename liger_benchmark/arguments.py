@@ -188,7 +188,9 @@ class TrainingArguments:
             raise InvalidInput(problem, "training_args")
 
     def _conflict(self) -> str | None:
-        """What is wrong with Liger's settings taken together, beginning with the key; else None."""
+        """What is wrong with the settings taken together, beginning with the key; else None."""
+        if self.loss_type == "cce" and not self.bf16:
+            return "loss_type: cce has no backward pass in fp32; set bf16: true"
         if not self.use_liger:
             return None
         if self.use_hub_kernels:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from liger_benchmark.analysis.arms import value_on
+from liger_benchmark.analysis.notes import break_even_of_compiling, many_chunks
 from liger_benchmark.analysis.result_folders import COMPARED_PACKAGES
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import (
@@ -107,7 +108,8 @@ def _what_to_turn_on(analysis: Analysis) -> str:
     shown = heading("What to turn on", "turn-on") + paragraph(advice.text)
     if advice.code:
         shown += code("\n".join(advice.code))
-    return shown + (paragraph(advice.note, "note") if advice.note else "")
+    notes = [*break_even_of_compiling(analysis), *many_chunks(analysis)]
+    return shown + "".join(paragraph(text, "note") for text in (advice.note, *notes) if text)
 
 
 def _what_failed(analysis: Analysis) -> str:

@@ -280,6 +280,7 @@ def _put_head_in_place(
     record["head"] = heads.put_in_place(
         model, arguments.loss_type, forward, random_weights=random_weights
     )
+    record["head"] |= liger_options.describe_chunks(arguments, model.config)
     record["loss"] = heads.head_in_place(model)
     if record["loss"] != arguments.loss_type:
         raise RuntimeError(

@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.training.liger_kernels import kernels_turned_on
 from liger_benchmark.validation import InvalidInput
 
 IMPLEMENTATION_VARIABLE = "LIGER_KERNEL_IMPL"
@@ -69,6 +70,22 @@ def n_chunks(tokens: int, vocabulary: int, hidden_size: int, chunk_mem_const: in
     increase = math.ceil(vocabulary / (chunk_mem_const * hidden_size))
     size = min(1 << (math.ceil(tokens / increase) - 1).bit_length(), tokens)
     return math.ceil(tokens / size)
+
+
+def describe_chunks(arguments: TrainingArguments, config: Any) -> dict[str, int]:
+    """The most chunks that Liger's fused loss needs for a batch; empty if the arm lacks that loss.
+
+    Args:
+        config: the model's.
+    """
+    if not arguments.use_liger or "fused_linear_cross_entropy" not in kernels_turned_on(
+        config.model_type, arguments.liger_kernels
+    ):
+        return {}
+    tokens = arguments.per_device_train_batch_size * arguments.max_seq_length
+    text = config.get_text_config()
+    constant = arguments.liger_chunk_mem_const
+    return {"chunks": n_chunks(tokens, text.vocab_size, text.hidden_size, constant)}
 
 
 def implementation_in_use() -> str:

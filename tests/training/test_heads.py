@@ -17,6 +17,7 @@ from liger_benchmark.arguments import LOSSES
 from liger_benchmark.catalog import MODELS
 from liger_benchmark.training import heads
 from liger_benchmark.training.head_proof import Sighting, expected_head, head_mismatch, sighting
+from liger_benchmark.training.liger_options import n_chunks
 from liger_benchmark.validation import InvalidInput
 
 LAYERS = ["rope", "rms_norm", "swiglu"]
@@ -214,3 +215,19 @@ def test_cut_cross_entropy_has_the_plain_loss_and_gradients_without_its_filter()
         [sys.executable, "-c", CCE], cwd=project, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "vocabulary", "hidden_size", "constant", "chunks"),
+    [
+        # The example in Liger's source: chunks of 2,048 tokens.
+        (16384, 32000, 4096, 1, 8),
+        (8192, 151936, 1024, 1, 128),
+        (8192, 151936, 1024, 16, 8),
+        (100, 1000, 1000, 1, 1),
+    ],
+)
+def test_the_number_of_ligers_chunks_follows_its_formula(
+    tokens: int, vocabulary: int, hidden_size: int, constant: int, chunks: int
+) -> None:
+    assert n_chunks(tokens, vocabulary, hidden_size, constant) == chunks

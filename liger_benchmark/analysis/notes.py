@@ -18,7 +18,7 @@ from liger_benchmark.wording import number, plural
 TRL = "TRL"
 # Chunks of Liger's fused loss from which on a reader is told: each is a small matrix product.
 MANY_CHUNKS = 32
-_STEPS = ("process", "steps")
+_NOT_COMPILING = ("process", "imports", "steps")
 
 
 def against_trl(grid: MeasuredGrid, fastest: str, size: int) -> str:
@@ -58,7 +58,7 @@ def break_even_of_compiling(grid: MeasuredGrid) -> list[str]:
         if gain <= 0:
             sentences.append(f"{text}, and its steps are no faster for it.")
             continue
-        steps = math.ceil(max(*costs, 0.0) / gain)
+        steps = math.ceil(round(max(*costs, 0.0) / gain, 3))
         sentences.append(
             f"{text}, and a step is {number(gain * 1000)} ms shorter: it pays after "
             f"{plural(steps, 'step')}."
@@ -101,8 +101,8 @@ def _is_twin(twin: TrainingArguments, args: TrainingArguments) -> bool:
 
 
 def _outside_steps(run: Run) -> float:
-    """The seconds of a run outside its measured steps, without the start of its process."""
-    return sum(s for name, s in run.record["phases"].items() if name not in _STEPS)
+    """The seconds of a run outside its measured steps, without start and imports."""
+    return sum(s for name, s in run.record["phases"].items() if name not in _NOT_COMPILING)
 
 
 def _mean_step(runs: Sequence[Run]) -> float:

@@ -7,9 +7,14 @@ kernel cannot be loaded, transformers keeps its own layer without a word.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import re
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
 
 from liger_benchmark.validation import InvalidInput, one_line
 
@@ -20,19 +25,42 @@ REPOSITORY = "kernels-community/liger-kernels"
 _KEY = "training_args.use_hub_kernels"
 # The layer by which it is tried whether kernels can be loaded: every architecture has norms.
 _TRIED = "RMSNorm"
+_ENDS = ("MIN", "MAX")
 
 
 def check_installed() -> None:
     """Refuse the Hub's kernels where the package that fetches them is not installed.
 
+    With a version of it that it does not support, transformers would use none without a word.
+
     Raises:
-        InvalidInput: naming the package.
+        InvalidInput: naming the package and the versions.
     """
     if importlib.util.find_spec("kernels") is None:
         raise InvalidInput(
             f"{_KEY}: true needs the package kernels, which is not installed; "
             'pip install "liger-benchmark[hub]"'
         )
+    installed, (low, high) = importlib.metadata.version("kernels"), _supported_versions()
+    if low and not low <= Version(installed) < high:
+        raise InvalidInput(
+            f"{_KEY}: true needs kernels from {low} on and below {high}, which the installed "
+            f"transformers supports; installed is {installed}"
+        )
+
+
+def _supported_versions() -> tuple[Any, Any]:
+    """The versions of `kernels` that transformers supports, read from its source; None if unknown.
+
+    The first is supported, the second is not.
+    """
+    package = importlib.util.find_spec("transformers")
+    if package is None or not package.submodule_search_locations:
+        return None, None
+    source = Path(package.submodule_search_locations[0], "utils", "import_utils.py")
+    text = source.read_text(encoding="utf-8")
+    found = [re.search(rf'^KERNELS_{end}_VERSION = "([\d.]+)"', text, re.M) for end in _ENDS]
+    return tuple(Version(match[1]) if match else None for match in found)  # type: ignore[return-value]
 
 
 def check_loadable(device: str) -> None:

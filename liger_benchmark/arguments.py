@@ -57,7 +57,10 @@ LR_SCHEDULERS = (
 LONGEST_SLUG = 160
 STRATEGIES = ("no", "steps", "epoch")
 TRACKERS = ("none", "wandb")
-LOSSES = ("nll", "chunked_nll")
+# What turns the last hidden states into a loss; see `training.heads`.
+LOSSES = ("nll", "chunked_nll", "trl", "cce", "torch")
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+LIGER_IMPLEMENTATIONS = ("triton", "cutedsl")
 # Flash attention needs a package of its own: see `training.optional_packages`.
 ATTENTION = ("sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3")
 DATASET_FORMATS = ("text", "prompt_completion", "messages")
@@ -72,11 +75,19 @@ ROW_COLUMNS = (
 LOSS_KERNELS = ("fused_linear_cross_entropy", "cross_entropy")
 LIGER_KERNELS = ("rope", "rms_norm", "swiglu", *LOSS_KERNELS)
 DEFAULT_LIGER_KERNELS = LIGER_KERNELS[:4]
+# Settings without effect unless another one is on.
+EFFECTIVE_WITH = {
+    "liger_kernels": "use_liger",
+    "liger_chunk_mem_const": "use_liger",
+    "liger_implementation": "use_liger",
+    "torch_compile_mode": "torch_compile",
+    "autocast": "bf16",
+    "packing_strategy": "packing",
+    **dict.fromkeys(("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"), "peft"),
+}
 # The two arms that the blog compares, and the field that results are plotted against.
 LIGER, VANILLA = "Liger", "vanilla"
 ADAPTERS = ("lora",)
-# What means nothing without adapters.
-LORA_SETTINGS = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
 WEIGHTS_DTYPES = ("bf16", "fp32")
 # TRL's third, "wrapped", cuts documents anywhere and lets them see each other.
 PACKING_STRATEGIES = ("bfd", "bfd_split")
@@ -141,7 +152,11 @@ class TrainingArguments:
     use_liger: bool = setting(False)
     liger_kernels: list[str] = setting(DEFAULT_LIGER_KERNELS, one_of(LIGER_KERNELS))
     torch_compile: bool = setting(False)
+    torch_compile_mode: str = setting("default", one_of(COMPILE_MODES))
     loss_type: str = setting("nll", one_of(LOSSES))
+    liger_chunk_mem_const: int = setting(1, at_least(1))
+    liger_implementation: str = setting("triton", one_of(LIGER_IMPLEMENTATIONS))
+    use_hub_kernels: bool = setting(False)
     attn_implementation: str = setting("sdpa", one_of(ATTENTION))
     gradient_checkpointing: bool = setting(False)
     # Adapters to train instead of the weights, which may then be held in 4 bits (QLoRA).
@@ -160,6 +175,7 @@ class TrainingArguments:
     fp16: bool = setting(False)
     # Null: that of the arithmetic. fp32 beside bf16 are master weights with autocast.
     weights_dtype: str | None = setting(None, one_of(WEIGHTS_DTYPES))
+    autocast: bool = setting(True)
     max_steps: int = setting(40, at_least(1))
     num_train_epochs: float = setting(1.0, positive)
     optim: str = setting("sgd", one_of(OPTIMIZERS))
@@ -170,6 +186,8 @@ class TrainingArguments:
     save_strategy: str = setting("no", one_of(STRATEGIES))
     learning_rate: float = setting(6e-4, positive)
     weight_decay: float = setting(0.05, at_least(0))
+    # 0: the gradients are not clipped.
+    max_grad_norm: float = setting(1.0, at_least(0))
     warmup_ratio: float = setting(0.1, fraction)
     lr_scheduler_type: str = setting("cosine", one_of(LR_SCHEDULERS))
     logging_steps: int = setting(1, _only_one)
@@ -213,16 +231,22 @@ class TrainingArguments:
             return f"lora_target_modules: [] leaves no layer to adapt; write [{ALL_LINEAR}]"
         if ALL_LINEAR in self.lora_target_modules and len(self.lora_target_modules) > 1:
             return f"lora_target_modules: {ALL_LINEAR} stands for all layers; list it alone"
+        if self.loss_type == "cce" and not self.bf16:
+            return "loss_type: cce has no backward pass in fp32; set bf16: true"
+        if not self.autocast and self.weights_dtype == "fp32":
+            return "autocast: false with weights_dtype: fp32 would compute in fp32; set bf16: false"
         if not self.use_liger:
             return None
+        if self.use_hub_kernels:
+            return "use_hub_kernels: true and use_liger both replace the layers; set one of them"
         losses = [kernel for kernel in LOSS_KERNELS if kernel in self.liger_kernels]
         if not self.liger_kernels:
             return "liger_kernels: [] leaves nothing of Liger; set use_liger: false instead"
         if len(losses) > 1:
             return f"liger_kernels: {' and '.join(losses)} exclude each other; list one of them"
-        if losses and self.loss_type == "chunked_nll":
+        if losses and self.loss_type != "nll":
             return (
-                f'loss_type: "chunked_nll" and Liger\'s {losses[0]} both replace the loss; '
+                f'loss_type: "{self.loss_type}" and Liger\'s {losses[0]} both replace the loss; '
                 f"leave {losses[0]} out of liger_kernels"
             )
         return None

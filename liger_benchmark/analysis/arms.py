@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from liger_benchmark.arguments import BATCH_SIZE, LORA_SETTINGS, VANILLA, TrainingArguments
+from liger_benchmark.arguments import BATCH_SIZE, EFFECTIVE_WITH, VANILLA, TrainingArguments
 from liger_benchmark.experiment.axes import AXES
 from liger_benchmark.run import Run
 from liger_benchmark.validation import did_you_mean, show
@@ -21,7 +21,8 @@ SAME_MATHS = frozenset(
         *("use_liger", "liger_kernels", "torch_compile", "loss_type", "attn_implementation"),
         *("gradient_checkpointing", "gpu_memory_limit_gib", "n_warmup_steps", "logging_steps"),
         *("eval_strategy", "per_device_eval_batch_size", "save_strategy"),
-        *("include_num_input_tokens_seen", "padding_free"),
+        *("include_num_input_tokens_seen", "padding_free", "torch_compile_mode"),
+        *("liger_chunk_mem_const", "liger_implementation", "use_hub_kernels", "autocast"),
     }
 )
 # The settings that, together with the batch size, determine the rows a run is trained on.
@@ -44,6 +45,7 @@ DECIDES_WEIGHTS = (
 # at the first step, and other losses from the second on.
 SAME_GRADIENTS = SAME_MATHS | {
     *("optim", "learning_rate", "weight_decay", "warmup_ratio", "lr_scheduler_type"),
+    "max_grad_norm",
 }
 
 
@@ -108,11 +110,7 @@ def value_on(axis: str, args: TrainingArguments) -> Any:
 
 def means_nothing(axis: str, args: TrainingArguments) -> bool:
     """Whether an axis has no effect beside the other settings: kernels of Liger without Liger."""
-    if axis == "liger_kernels":
-        return not args.use_liger
-    if axis == "packing_strategy":
-        return not args.packing
-    return axis in LORA_SETTINGS and args.peft is None
+    return axis in EFFECTIVE_WITH and not getattr(args, EFFECTIVE_WITH[axis])
 
 
 def comparable(value: Any) -> Any:

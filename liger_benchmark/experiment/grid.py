@@ -11,8 +11,9 @@ from typing import Any
 from liger_benchmark.arguments import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,
+    EFFECTIVE_WITH,
     LIGER,
-    LORA_SETTINGS,
+    LOSS_KERNELS,
     VANILLA,
     TrainingArguments,
 )
@@ -22,8 +23,11 @@ from liger_benchmark.validation import InvalidInput, did_you_mean, refuse_repeat
 # Axes that an arm's name shows by the value alone: `adamw_torch`, not `optim=adamw_torch`.
 _NAMED_BY_VALUE = (
     *("optim", "loss_type", "attn_implementation", "lr_scheduler_type", "dataset_format", "peft"),
-    "packing_strategy",
+    *("packing_strategy", "torch_compile_mode", "liger_implementation"),
 )
+# What people call a head or the layers that are not transformers' own.
+_HEAD_NAMES = {"trl": "TRL", "cce": "CCE", "torch": "torch loss"}
+_HUB_KERNELS = "Hub kernels"
 
 # What a ladder calls the arm before its first step, and what stands before a step's name.
 FIRST_STEP, ADDS = "baseline", "+ "
@@ -99,8 +103,9 @@ def arms_of(
     arms: dict[str, dict[str, Any]] = {}
     for combination in itertools.product(*axes.values()):
         settings = dict(zip(axes, combination, strict=True))
-        for name in _without_effect(settings):
-            settings.pop(name, None)
+        for name, other in EFFECTIVE_WITH.items():
+            if not settings.get(other, True):
+                settings.pop(name, None)
         arms.setdefault(_arm_name(settings, varying, liger_kernels), settings)
     return _named(experiment_args, arms)
 
@@ -133,12 +138,6 @@ def _named(
     if experiment_args.baseline is not None:
         _refuse_unknown_arm("baseline", experiment_args.baseline, arms)
     return arms
-
-
-def _without_effect(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """The axes that mean nothing beside an arm's other settings."""
-    kernels = () if settings["use_liger"] else ("liger_kernels",)
-    return (*kernels, *(LORA_SETTINGS if settings.get("peft", "") is None else ()))
 
 
 def describe_grid(grid: list[TrainingArguments]) -> str:
@@ -204,17 +203,30 @@ def _refuse_equal_folders(grid: Sequence[TrainingArguments]) -> None:
 
 
 def _arm_name(settings: Mapping[str, Any], varying: list[str], liger_kernels: Sequence[str]) -> str:
-    """A name from what varies: `Liger`, `vanilla + torch_compile`, `Liger (rope) + seed=7`.
+    """A name from what varies: `Liger`, `vanilla + torch_compile`, `Liger layers + TRL`.
 
     A value that is the field's default is left out of the name.
     """
     defaults = TrainingArguments()
-    base = VANILLA
+    head = _HEAD_NAMES.get(settings["loss_type"]) if "loss_type" in varying else None
+    base = []
     if settings["use_liger"]:
-        kernels = settings.get("liger_kernels", liger_kernels)
-        plain = sorted(kernels) == sorted(DEFAULT_LIGER_KERNELS)
-        base = LIGER if plain else f"{LIGER} ({', '.join(kernels)})"
-    return " + ".join([base, *_labels(settings, varying, defaults)])
+        base.append(_liger_name(settings.get("liger_kernels", liger_kernels), head is not None))
+    elif settings.get("use_hub_kernels") and "use_hub_kernels" in varying:
+        base.append(_HUB_KERNELS)
+    if head or not base:
+        base.append(head or VANILLA)
+    return " + ".join([*base, *_labels(settings, varying, defaults)])
+
+
+def _liger_name(kernels: Sequence[str], has_head: bool) -> str:
+    """`Liger` for the default set, `Liger layers` for that without a loss under another head."""
+    if sorted(kernels) == sorted(DEFAULT_LIGER_KERNELS):
+        return LIGER
+    layers = [kernel for kernel in DEFAULT_LIGER_KERNELS if kernel not in LOSS_KERNELS]
+    if has_head and sorted(kernels) == sorted(layers):
+        return f"{LIGER} layers"
+    return f"{LIGER} ({', '.join(kernels)})"
 
 
 def _labels(
@@ -224,7 +236,8 @@ def _labels(
         if name in ("use_liger", "liger_kernels") or name not in settings:
             continue
         value = settings[name]
-        if value == getattr(defaults, name):
+        named = name == "use_hub_kernels" or (name == "loss_type" and value in _HEAD_NAMES)
+        if named or value == getattr(defaults, name):
             continue
         if isinstance(value, bool) or value is None:
             yield name if value else f"no {name}"

@@ -18,7 +18,10 @@ from liger_benchmark.experiment.estimate import config_at_hand
 from liger_benchmark.sources.fetch import origin_of
 from liger_benchmark.training.causal_models import check_causal
 from liger_benchmark.training.dataset import check_tokenizer_files
+from liger_benchmark.training.heads import check_architecture, check_head
+from liger_benchmark.training.hub_kernels import check_installed
 from liger_benchmark.training.liger_kernels import liger_switches
+from liger_benchmark.training.liger_options import check_implementation
 from liger_benchmark.training.optional_packages import check_packages
 from liger_benchmark.training.triton_interpreter import check_without_gpu
 from liger_benchmark.validation import InvalidInput, show
@@ -67,10 +70,22 @@ def check_experiment(
         )
     if not on_cluster:
         for arguments in grid:
-            check_packages(arguments)
-    if not on_cluster and gpu is None:
-        for arguments in grid:
-            check_without_gpu(arguments)
+            _check_extras(arguments)
+            if gpu is None:
+                check_without_gpu(arguments)
+
+
+def _check_extras(arguments: TrainingArguments) -> None:
+    """Refuse a setting that needs a package which is not installed.
+
+    Raises:
+        InvalidInput: naming the setting and the package.
+    """
+    check_packages(arguments)
+    check_head(arguments.loss_type)
+    check_implementation(arguments)
+    if arguments.use_hub_kernels:
+        check_installed()
 
 
 def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) -> None:
@@ -101,6 +116,7 @@ def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) ->
     check_causal(model_type)
     for arguments in grid:
         check_attention(model_type, arguments.attn_implementation)
+        check_architecture(arguments.loss_type, config)
         if arguments.use_liger:
             liger_switches(model_type, arguments.liger_kernels)
 

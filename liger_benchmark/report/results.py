@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from liger_benchmark.analysis.arms import value_on
+from liger_benchmark.analysis.notes import break_even_of_compiling, many_chunks
 from liger_benchmark.analysis.result_folders import COMPARED_PACKAGES
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import (
@@ -109,7 +110,8 @@ def _what_to_turn_on(analysis: Analysis) -> str:
     shown = heading("What to turn on", "turn-on") + paragraph(advice.text)
     if advice.code:
         shown += code("\n".join(advice.code))
-    return shown + (paragraph(advice.note, "note") if advice.note else "")
+    notes = [*break_even_of_compiling(analysis), *many_chunks(analysis)]
+    return shown + "".join(paragraph(text, "note") for text in (advice.note, *notes) if text)
 
 
 def _what_failed(analysis: Analysis) -> str:
@@ -208,9 +210,13 @@ def _in_all_arms(analysis: Analysis) -> list[str]:
     kernels = common("liger_kernels")
     if kernels is not None and kernels != tuple(sorted(DEFAULT_LIGER_KERNELS)):
         found.append(f"of Liger only {', '.join(kernels)}")
-    for axis in ("torch_compile", "gradient_checkpointing"):
+    for axis in ("torch_compile", "gradient_checkpointing", "use_hub_kernels"):
         if common(axis):
             found.append(axis)
+    if common("autocast") is False:
+        found.append("no autocast")
+    if common("max_grad_norm") == 0:
+        found.append("no gradient clipping")
     for axis in ("loss_type", "attn_implementation", "dataset_format"):
         if common(axis) not in (None, getattr(plain, axis)):
             found.append(str(common(axis)))

@@ -19,8 +19,14 @@ import pandas as pd
 from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
-from liger_benchmark.training import compilation, environment
-from liger_benchmark.training.activation import active_liger_parts, check_liger, loss_in_use
+from liger_benchmark.training import (
+    compilation,
+    environment,
+    heads,
+    hub_kernels,
+    liger_options,
+)
+from liger_benchmark.training.activation import active_liger_parts, check_liger
 from liger_benchmark.training.adapters import add_adapters, base_model
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import (
@@ -147,10 +153,11 @@ def train(
             model = _prepare_model(arguments, model_folder, on_gpu, record)
             check_token_ids(rows, cast(Any, model.get_input_embeddings()).num_embeddings)
         with phases("trainer"):
+            forward = vars(model).get("forward")
             trainer = build_trainer(
                 arguments, model, tokenizer, *rows, output_folder, callback, compilations
             )
-            _check_loss(arguments, model, record)
+            _put_head_in_place(arguments, model, forward, record)
             for other in callbacks:
                 trainer.add_callback(other)
         with phases("training"):
@@ -239,6 +246,7 @@ def _prepare_model(
         LigerMismatch: if other kernels are active than the arm's.
         InvalidInput: if the model cannot be loaded.
     """
+    liger_options.apply(arguments)
     if arguments.torch_compile:
         compilation.prepare(arguments.use_liger)
     model = load_model(
@@ -255,22 +263,31 @@ def _prepare_model(
     kernels = arguments.liger_kernels if arguments.use_liger else ()
     check_liger(parts, kernels, model.config.model_type)
     record["liger"] = {**parts["active"], "parts": parts["present"]}
+    if arguments.use_hub_kernels:
+        hub_kernels.put_in_place(model)
     model = add_adapters(model, arguments)
     record["weights"] = describe_weights(model, folder, arguments.model_name)
     return model
 
 
-def _check_loss(
-    arguments: TrainingArguments, model: PreTrainedModel, record: dict[str, Any]
+def _put_head_in_place(
+    arguments: TrainingArguments, model: PreTrainedModel, forward: Any, record: dict[str, Any]
 ) -> None:
-    """Verify that the live model computes the arm's loss, and record it.
+    """Give the live model its arm's head, verify that it is there, and record it.
 
-    The trainer must have been built, since trl replaces the model's forward method.
+    Args:
+        forward: see `heads.put_in_place`.
 
     Raises:
-        RuntimeError: if it computes another one.
+        RuntimeError: if another head is in place.
     """
-    record["loss"] = loss_in_use(base_model(model))
+    random_weights = record["weights"]["origin"] == "random"
+    model = base_model(model)
+    record["head"] = heads.put_in_place(
+        model, arguments.loss_type, forward, random_weights=random_weights
+    )
+    record["head"] |= liger_options.describe_chunks(arguments, model.config)
+    record["loss"] = heads.head_in_place(model)
     if record["loss"] != arguments.loss_type:
         raise RuntimeError(
             f"loss_type: {arguments.loss_type} was asked for, and the live model computes "

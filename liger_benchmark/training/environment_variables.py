@@ -13,7 +13,7 @@ import re
 # out a CPU's threads.
 _MATTERS = re.compile(
     r"(PYTORCH|TORCH[A-Z]*|CUDA|NVIDIA|CUBLAS(LT)?|CUDNN|NCCL|TRITON|LIGER|OMP|GOMP|MKL|KMP"
-    r"|OPENBLAS|TOKENIZERS|ACCELERATE|TRANSFORMERS)_\w+|DISABLE_KERNEL_MAPPING|USE_HUB_KERNELS"
+    r"|OPENBLAS|TOKENIZERS|ACCELERATE|TRANSFORMERS)_\w+|DISABLE_KERNEL_MAPPING|USE_HUB_KERNELS|LOCAL_KERNELS"
 )
 # Where something lies, which version an image says it has, which card is seen (its UUID is in the
 # key), and what this package sets.

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from liger_benchmark.arguments import ALL_LINEAR, TrainingArguments
-from liger_benchmark.training import chunked_loss, environment
+from liger_benchmark.training import environment, heads
+from liger_benchmark.training.compilation import begins_graphs, compile_mode
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import PAD_TO_MULTIPLE_OF
 from liger_benchmark.training.documents import documents_in, influence_of_others
 from liger_benchmark.training.gradients import gradient_fingerprint
+from liger_benchmark.training.head_proof import Sighting, sighting
 from liger_benchmark.training.measurement import EfficiencyCallback
 from liger_benchmark.training.proof import ArmMismatch, live_facts, mismatch
 from liger_benchmark.training.rehearsal import with_other_label_count
@@ -40,9 +42,9 @@ def build_trainer(
 ) -> Any:
     """An SFTTrainer that calls `callback` and does the same work in all arms.
 
-    SFTTrainer.compute_loss computes entropy and accuracy from the logits of an arm without Liger
-    only, which costs 10% of its speed. All arms therefore use the loss of `transformers.Trainer`,
-    as the blog's did.
+    SFTTrainer.compute_loss computes entropy and accuracy besides, which costs 10% of the speed
+    where all logits are there. All arms but TRL's own head therefore use the loss of
+    `transformers.Trainer`, as the blog's did.
 
     Its `observed` is an `Observation`, whole once the training has ended.
     """
@@ -53,8 +55,6 @@ def build_trainer(
         pass
 
     callback.__class__ = Callback
-    if arguments.loss_type == "chunked_nll":
-        chunked_loss.compute_nothing_else()
     trainer_class: Any = type("BenchmarkTrainer", (_Measured, trl.SFTTrainer), {})
     trainer = trainer_class(
         arguments,
@@ -84,6 +84,7 @@ class Observation:
         gradients: see `gradient_fingerprint`; of the first step (on a GPU its first micro-batch),
             before clipping.
         proof: see `live_facts`.
+        head: what was seen of the head in the first loss; None in a compiled model.
     """
 
     batches: Any = field(default_factory=hashlib.sha256)
@@ -92,6 +93,7 @@ class Observation:
     padding_tokens: int = 0
     gradients: dict[str, list[float] | None] = field(default_factory=dict)
     proof: dict[str, Any] = field(default_factory=dict)
+    head: Sighting | None = None
 
     def add_batch(self, batch: Any) -> int:
         """Add a micro-batch; returns its number of tokens without padding."""
@@ -146,6 +148,7 @@ class _Measured(_Trainer):
                 self.rehearse(model, inputs, *args, **kwargs)
         self.is_flat = "attention_mask" not in inputs
         self.callback.count_tokens(inputs["input_ids"].numel())
+        begins_graphs(self.arguments)
         loss = super().training_step(model, inputs, *args, **kwargs)
         if is_first_step and self.accelerator.sync_gradients:
             with self.callback.paused("checks"):
@@ -206,7 +209,7 @@ class _Measured(_Trainer):
         """
         if not self.observed.gradients:
             self.keep_gradients()
-        self.observed.proof = live_facts(self, self.compilations) | {
+        self.observed.proof = live_facts(self, self.compilations, self.arguments) | {
             "flattened": self.is_flat,
             "influence": self.influence,
         }
@@ -220,10 +223,24 @@ class _Measured(_Trainer):
         return batches, n_items
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.observed.head is not None or self.arguments.torch_compile:
+            return self._loss(model, inputs, *args, **kwargs)
+        with sighting(self.accelerator.unwrap_model(model)) as self.observed.head:
+            result = self._loss(model, inputs, *args, **kwargs)
+        self.observed.head.see(result[0] if isinstance(result, tuple) else result)
+        return result
+
+    def _loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         import transformers
 
+        if self.arguments.loss_type == heads.TRL:
+            return super().compute_loss(model, inputs, *args, **kwargs)
         inputs.pop("_prediction_loss_only", None)  # only for SFTTrainer.compute_loss
         return transformers.Trainer.compute_loss(self, model, inputs, *args, **kwargs)
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        # Without clipping transformers clips at infinity, to log the norm: at the same cost.
+        return super()._get_grad_norm(*args, **kwargs) if self.args.max_grad_norm > 0 else None
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         with self.callback.interrupted("evaluation"):
@@ -246,9 +263,11 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
             if arguments.packing
             else PAD_TO_MULTIPLE_OF
         ),
-        "bf16": arguments.bf16,
+        # Without autocast the weights' dtype decides.
+        "bf16": arguments.bf16 and arguments.autocast,
         "fp16": arguments.fp16,
         "torch_compile": arguments.torch_compile,
+        "torch_compile_mode": compile_mode(arguments),
         "max_steps": arguments.max_steps,
         "num_train_epochs": arguments.num_train_epochs,
         "optim": arguments.optim,
@@ -261,6 +280,7 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
         "save_strategy": arguments.save_strategy,
         "learning_rate": arguments.learning_rate,
         "weight_decay": arguments.weight_decay,
+        "max_grad_norm": arguments.max_grad_norm,
         # transformers 5 has no warmup_ratio: warmup_steps below 1 is the ratio.
         "warmup_steps": arguments.warmup_ratio,
         "lr_scheduler_type": arguments.lr_scheduler_type,
@@ -273,7 +293,7 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
         # The parent process logs to W&B what this one sends.
         "report_to": "none",
         # The defaults of these have changed since the blog's version of trl.
-        "loss_type": arguments.loss_type,
+        **({} if arguments.loss_type == heads.TRL else {"loss_type": "nll"}),
         "gradient_checkpointing": arguments.gradient_checkpointing,
         "packing": arguments.packing,
         "packing_strategy": arguments.packing_strategy,

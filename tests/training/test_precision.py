@@ -38,7 +38,7 @@ def test_weights_and_arithmetic_are_those_of_the_arm(
     run = run_condition(replace(TINY, **settings), dataset_folder, model_folder, tmp_path)
     assert run.outcome == COMPLETED
     assert run.record["weights"]["dtype"] == run.record["proof"]["weights_dtype"] == dtype
-    assert run.record["proof"]["mixed_precision"] == autocast
+    assert run.record["proof"]["autocast"] == autocast
 
 
 def test_an_optimizer_in_8_bits_is_live(
@@ -77,7 +77,7 @@ def test_a_dtype_that_is_not_live_is_named() -> None:
     assert mismatch({"weights_dtype": "bfloat16"}, mixed) == (
         "bf16 on fp32 weights was asked for, and the live weights are bfloat16"
     )
-    assert mismatch({"mixed_precision": "no"}, mixed) == (
+    assert mismatch({"autocast": "no"}, mixed) == (
         "bf16 on fp32 weights was asked for, and autocast to no is on"
     )
 

@@ -18,7 +18,5 @@ TOTAL_PEAK_RESIDENT_SET_MB = "total_peak_resident_set_MB"
 # Averages over all steps since the warm-up.
 AVG_TOKENS_PER_SECOND = "avg_tokens_per_second"
 AVG_REAL_TOKENS_PER_SECOND = "avg_real_tokens_per_second"
-# Of the table of runs alone: with padding, where the others count real tokens.
-PADDED_TOKENS_PER_SECOND = "padded_tokens_per_second"
 AVG_LOOP_TOKENS_PER_SECOND = "avg_loop_tokens_per_second"
 AVG_ENERGY_J_PER_TOKEN = "avg_energy_J_per_token"

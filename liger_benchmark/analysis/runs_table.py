@@ -16,13 +16,15 @@ from liger_benchmark.columns import (
     AVG_LOOP_TOKENS_PER_SECOND,
     AVG_REAL_TOKENS_PER_SECOND,
     AVG_TOKENS_PER_SECOND,
-    PADDED_TOKENS_PER_SECOND,
     TOTAL_PEAK_ALLOCATED_MB,
 )
 from liger_benchmark.run import COMPLETED, FAILED, Run, retries
 from liger_benchmark.training.documents import is_flat
 from liger_benchmark.validation import one_line
 from liger_benchmark.wording import gibibytes
+
+# Of the table of runs alone: with padding, where the others count real tokens.
+PADDED_TOKENS_PER_SECOND = "padded_tokens_per_second"
 
 
 def table_of_runs(runs: Sequence[Run], hardware: Hardware, memory_column: str) -> pd.DataFrame:

@@ -83,13 +83,14 @@ def _row(analysis: Analysis, cell: pd.Series, arm: str, size: int) -> list[Cell]
         arm_cell(arm),
         integer_cell(size),
         speed,
-        _gain(gain, "speedup"),
+        gain_cell(gain, "speedup"),
         number_cell(cell["peak_memory_MB"], lambda mb: gibibytes(mb, 2)),
-        _gain(gain, "memory_saving"),
+        gain_cell(gain, "memory_saving"),
     ]
 
 
-def _gain(gain: Any, name: str) -> Cell:
+def gain_cell(gain: Any, name: str) -> Cell:
+    """A gain of a row of `MeasuredGrid.comparison` with its interval; a dash without one."""
     if gain is None or not known(gain[f"{name}_percent"]):
         return text_in_number_column(NO_VALUE)
     value, low, high = (gain[f"{name}_{part}"] for part in ("percent", "low", "high"))

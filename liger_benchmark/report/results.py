@@ -19,6 +19,7 @@ from liger_benchmark.arguments import (
 from liger_benchmark.report.answer import answer
 from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.blog import claims_section
+from liger_benchmark.report.counterparts import liger_against_the_same
 from liger_benchmark.report.data_line import data_line
 from liger_benchmark.report.figures.bars import memory_bars, throughput_bars
 from liger_benchmark.report.ladder import step_by_step
@@ -64,6 +65,7 @@ def results(analysis: Analysis) -> str:
             _under_the_headline(analysis, warnings),
             answer(analysis),
             step_by_step(analysis),
+            liger_against_the_same(analysis),
             *(
                 [_main_table(analysis), _what_failed(analysis), _warnings(warnings)]
                 if analysis.hardware.trial

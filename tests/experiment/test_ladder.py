@@ -17,7 +17,7 @@ from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.experiment.inputs_file import read_inputs
 from liger_benchmark.report.inputs import inputs_yaml
 from liger_benchmark.report.ladder import step_by_step
-from liger_benchmark.run import write_run
+from liger_benchmark.run import OUT_OF_MEMORY, write_run
 from liger_benchmark.validation import InvalidInput
 
 LADDER: dict[str, Any] = {
@@ -104,7 +104,7 @@ def test_the_page_has_a_waterfall_and_a_table_with_intervals() -> None:
 def test_a_step_without_a_result_says_so() -> None:
     runs = [run for run in grid(sizes=(16,), arms=ARMS) if run.training_args.arm != "+ Liger"]
     runs += [
-        make_run("+ Liger", 16, repeat, outcome="out_of_memory", **ARMS["+ Liger"])
+        make_run("+ Liger", 16, repeat, outcome=OUT_OF_MEMORY, **ARMS["+ Liger"])
         for repeat in (1, 2, 3)
     ]
     order = {arm: i for i, arm in enumerate(ARMS)}

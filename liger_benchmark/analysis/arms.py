@@ -21,7 +21,7 @@ SAME_MATHS = frozenset(
         *("use_liger", "liger_kernels", "torch_compile", "loss_type", "attn_implementation"),
         *("gradient_checkpointing", "gpu_memory_limit_gib", "n_warmup_steps", "logging_steps"),
         *("eval_strategy", "per_device_eval_batch_size", "save_strategy"),
-        "include_num_input_tokens_seen",
+        *("include_num_input_tokens_seen", "sharding", "reshard_after_forward"),
     }
 )
 # The settings that, together with the batch size, determine the rows a run is trained on.
@@ -29,6 +29,7 @@ DECIDES_ROWS = (
     "seed",
     "max_seq_length",
     "gradient_accumulation_steps",
+    "n_gpus",
     "max_steps",
     "dataset_format",
 )

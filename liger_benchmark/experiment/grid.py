@@ -20,7 +20,14 @@ from liger_benchmark.validation import InvalidInput, did_you_mean, refuse_repeat
 
 # Axes that an arm's name shows by the value alone: `adamw_torch`, not `optim=adamw_torch`.
 _NAMED_BY_VALUE = (
-    *("optim", "loss_type", "attn_implementation", "lr_scheduler_type", "dataset_format"),
+    *(
+        "optim",
+        "loss_type",
+        "attn_implementation",
+        "lr_scheduler_type",
+        "dataset_format",
+        "sharding",
+    ),
 )
 
 

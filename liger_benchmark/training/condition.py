@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.arguments import BATCH_SIZE, FSDP2, TrainingArguments
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
-from liger_benchmark.training import compilation, environment
+from liger_benchmark.training import compilation, environment, process_group, ranks, sharding
 from liger_benchmark.training.activation import active_liger_parts, check_liger, loss_in_use
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import (
@@ -32,12 +32,19 @@ from liger_benchmark.training.device import (
     CpuDevice,
     CudaDevice,
     allocator_retries,
+    gpu_bytes,
     memory_of_others,
     set_up_device,
 )
+from liger_benchmark.training.group_condition import train_group
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
-from liger_benchmark.training.model import describe_weights, load_model, weights_checksum
+from liger_benchmark.training.model import (
+    describe_weights,
+    load_model,
+    weights_bytes,
+    weights_checksum,
+)
 from liger_benchmark.training.out_of_memory import (
     describe_out_of_memory,
     refuse_if_others_hold_it,
@@ -84,15 +91,23 @@ def run_condition(
         rows.append(row)
         on_row(row)
 
+    function: Callable[..., Any] = train
+    inputs: tuple[Any, ...] = (
+        arguments,
+        Path(dataset_folder),
+        Path(model_folder),
+        Path(output_folder),
+    )
+    if arguments.in_group:
+        function, inputs = train_group, (train, *inputs)
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
         record, process_seconds = run_isolated(
-            train,
-            arguments,
-            Path(dataset_folder),
-            Path(model_folder),
-            Path(output_folder),
+            function,
+            *inputs,
             on_message=keep,
+            devices=environment.visible_devices()[: arguments.n_gpus],
+            has_children=arguments.in_group,
         )
     except ChildFailed as error:
         error.rows = rows
@@ -124,10 +139,11 @@ def train(
     Returns:
         The record. If the GPU ran out of memory, it holds `out_of_memory`; other errors are raised.
     """
-    phases = Phases()
+    phases = Phases(begins=lambda name: process_group.says(send, name))
     record: dict[str, Any] = {}
     with phases("imports"):
         on_gpu = set_up_device(arguments, record)
+        sharding.begin(on_gpu)
     compilations = CompilationCounter()
     compilations.start()
     device = CudaDevice() if on_gpu else CpuDevice()
@@ -147,7 +163,14 @@ def train(
             check_token_ids(rows, cast(Any, model.get_input_embeddings()).num_embeddings)
         with phases("trainer"):
             trainer = build_trainer(
-                arguments, model, tokenizer, *rows, output_folder, callback, compilations
+                arguments,
+                model,
+                tokenizer,
+                *rows,
+                output_folder,
+                callback,
+                compilations,
+                weights_on_host=record["weights"]["made"] == "on the host",
             )
             _check_loss(arguments, model, record)
             for other in callbacks:
@@ -238,12 +261,13 @@ def _prepare_model(
     """
     if arguments.torch_compile:
         compilation.prepare(arguments.use_liger)
+    device, on_host = _where_to_make_it(arguments, folder, on_gpu)
     model = load_model(
         folder,
         use_liger=arguments.use_liger,
         bf16=arguments.bf16,
         seed=arguments.seed,
-        device="cuda" if on_gpu else "cpu",
+        device=device,
         liger_kernels=arguments.liger_kernels,
         attn_implementation=arguments.attn_implementation,
     )
@@ -252,7 +276,20 @@ def _prepare_model(
     check_liger(parts, kernels, model.config.model_type)
     record["liger"] = {**parts["active"], "parts": parts["present"]}
     record["weights"] = describe_weights(model, folder, arguments.model_name)
+    record["weights"]["made"] = "on the host" if on_host else "on the device"
     return model
+
+
+def _where_to_make_it(arguments: TrainingArguments, folder: Path, on_gpu: bool) -> tuple[str, bool]:
+    """The device of torch to make the model on, and whether a group makes it in main memory."""
+    if not on_gpu:
+        return "cpu", False
+    if arguments.sharding != FSDP2:
+        return "cuda", False
+    size = weights_bytes(folder, arguments.bf16)
+    if not sharding.weights_on_host(arguments, size, gpu_bytes()):
+        return "cuda", False
+    return "cpu" if ranks.rank() == 0 else "meta", True
 
 
 def _check_loss(

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.code_version import code_digest
-from liger_benchmark.training import environment, triton_interpreter
+from liger_benchmark.training import environment, ranks, triton_interpreter
 from liger_benchmark.training.environment import MIB, GpuMonitor
 from liger_benchmark.training.environment_variables import variables_that_matter
 from liger_benchmark.validation import InvalidInput
@@ -134,6 +134,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     record["environment"]["triton_interpreter"] = gpu is None
     if gpu is None:
         return False
+    torch.cuda.set_device(ranks.rank())
     torch.zeros(1, device="cuda")  # makes the CUDA context, whose memory is no other process's
     gpu |= {
         "other_processes": others,
@@ -142,7 +143,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
         "context_MB": max(environment.memory_used_MB() - used_MB, 0.0),
     }
     if arguments.gpu_memory_limit_gib is not None:
-        total = torch.cuda.get_device_properties(0).total_memory
+        total = gpu_bytes()
         share = arguments.gpu_memory_limit_gib * environment.GIB / total
         if share > 1:
             raise InvalidInput(
@@ -164,6 +165,13 @@ def silence_libraries() -> None:
     logging.getLogger("liger_kernel").setLevel(logging.ERROR)
     # trl sets this option by the name that transformers has deprecated.
     warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
+
+
+def gpu_bytes() -> int:
+    """The memory of this process's GPU, in bytes."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(ranks.rank()).total_memory)
 
 
 def allocator_retries() -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.training.compile_counter import CompilationCounter
+from liger_benchmark.training.sharding import checkpointed_layers
 
 
 class ArmMismatch(RuntimeError):
@@ -32,15 +33,16 @@ def live_facts(trainer: Any, compilations: CompilationCounter) -> dict[str, Any]
     optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
     expected, _ = type(trainer).get_optimizer_cls_and_kwargs(trainer.args, model)
     layers = [m for m in model.modules() if hasattr(m, "gradient_checkpointing")]
+    checkpointing = checkpointed_layers(model) or {
+        "active": sum(bool(m.gradient_checkpointing and m.training) for m in layers),
+        "present": len(layers),
+    }
     return {
         "graphs": compilations.graphs,
         "graph_breaks": compilations.graph_breaks,
         "optimizer": _class_name(type(optimizer)),
         "optimizer_expected": _class_name(expected),
-        "checkpointing": {
-            "active": sum(bool(m.gradient_checkpointing and m.training) for m in layers),
-            "present": len(layers),
-        },
+        "checkpointing": checkpointing,
         "attention": dict(
             Counter(
                 str(module.config._attn_implementation)

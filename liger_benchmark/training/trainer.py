@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.training import chunked_loss, environment
+from liger_benchmark.training import chunked_loss, environment, ranks, sharding
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import PAD_TO_MULTIPLE_OF
 from liger_benchmark.training.gradients import gradient_fingerprint
@@ -32,6 +32,7 @@ def build_trainer(
     output_folder: Path,
     callback: EfficiencyCallback,
     compilations: CompilationCounter,
+    weights_on_host: bool = False,
 ) -> Any:
     """An SFTTrainer that calls `callback` and does the same work in all arms.
 
@@ -56,7 +57,7 @@ def build_trainer(
         callback,
         compilations,
         model=model,
-        args=trl.SFTConfig(**sft_config(arguments, output_folder)),
+        args=trl.SFTConfig(**sft_config(arguments, output_folder, weights_on_host=weights_on_host)),
         train_dataset=train_rows,
         eval_dataset=eval_rows,
         processing_class=tokenizer,
@@ -147,8 +148,11 @@ class _Measured(_Trainer):
         """
         import torch
 
-        with torch.random.fork_rng():
+        shares = self.accelerator.sync_gradients
+        with torch.random.fork_rng(), sharding.gradients_shared(model, afterwards=shares):
             other = with_other_label_count(inputs["labels"])
+            if other is None and ranks.in_group():
+                other = inputs["labels"]  # all ranks have to compute the same number of times
             if other is not None:
                 super().training_step(model, {**inputs, "labels": other}, *args, **kwargs)
                 model.zero_grad(set_to_none=True)
@@ -186,6 +190,11 @@ class _Measured(_Trainer):
         inputs.pop("_prediction_loss_only", None)  # only for SFTTrainer.compute_loss
         return transformers.Trainer.compute_loss(self, model, inputs, *args, **kwargs)
 
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        if self.args.use_cpu and self.args.fsdp:
+            sharding.shard_on_cpu(self)
+
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         with self.callback.interrupted("evaluation"):
             return super().evaluate(*args, **kwargs)
@@ -195,8 +204,14 @@ class _Measured(_Trainer):
             return super()._save_checkpoint(*args, **kwargs)
 
 
-def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, Any]:
-    """The arguments of `trl.SFTConfig` for a condition."""
+def sft_config(
+    arguments: TrainingArguments, output_folder: Path, *, weights_on_host: bool = False
+) -> dict[str, Any]:
+    """The arguments of `trl.SFTConfig` for a condition.
+
+    Args:
+        weights_on_host: whether rank 0 of a group holds all weights in main memory.
+    """
     return {
         "output_dir": str(output_folder),
         "max_length": arguments.max_seq_length,
@@ -237,4 +252,5 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
         "prediction_loss_only": True,
         "disable_tqdm": True,
         "use_cpu": environment.visible_gpu() is None,
+        **sharding.trainer_settings(arguments, weights_on_host=weights_on_host),
     }

@@ -33,6 +33,28 @@ PHI3_MINI: dict[str, Any] = {
     "eos_token_id": 2,
     "pad_token_id": 2,
 }
+# The config.json of Meta-Llama-3-8B, likewise.
+LLAMA3_8B: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": 128256,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "hidden_act": "silu",
+    "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "mlp_bias": False,
+    "initializer_range": 0.02,
+    "tie_word_embeddings": False,
+    "bos_token_id": 128000,
+    "eos_token_id": 128001,
+}
 # The tiny models have their family's architecture and are small enough for Triton's interpreter. In
 # families with grouped-query attention two heads of queries share one of keys and values.
 _TINY: dict[str, Any] = {
@@ -79,5 +101,8 @@ TINY_MODELS: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True,
     },
 }
-MODELS: dict[str, dict[str, Any]] = {"phi3-mini": PHI3_MINI} | TINY_MODELS
+MODELS: dict[str, dict[str, Any]] = {
+    "phi3-mini": PHI3_MINI,
+    "llama3-8b": LLAMA3_8B,
+} | TINY_MODELS
 DATASETS = ("instructions", "long-instructions", "prompt-completion", "chat")

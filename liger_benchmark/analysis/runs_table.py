@@ -114,6 +114,8 @@ def _memory_amounts(details: dict[str, Any]) -> str:
 def _mfu(run: Run, tokens_per_second: float, hardware: Hardware) -> float:
     """Model FLOPs utilisation, a fraction: 6 · parameters · tokens/s over the dense bf16 peak.
 
+    Of several GPUs it is the share of the peak of all.
+
     The parameters are those at work for a token, see `training.model.n_active_parameters`; all of
     them where an older record does not tell. Source: Chowdhery et al., "PaLM" (2022), appendix B,
     without the attention term. NaN where the peak or the number of parameters is not known, or the
@@ -123,4 +125,5 @@ def _mfu(run: Run, tokens_per_second: float, hardware: Hardware) -> float:
     n_parameters = weights.get("n_active_parameters") or weights.get("n_parameters")
     if not n_parameters or hardware.peak_tflops is None or not run.training_args.bf16:
         return float("nan")
-    return float(6 * n_parameters * tokens_per_second / (hardware.peak_tflops * 1e12))
+    per_gpu = tokens_per_second / run.training_args.n_gpus
+    return float(6 * n_parameters * per_gpu / (hardware.peak_tflops * 1e12))

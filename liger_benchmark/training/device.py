@@ -19,6 +19,9 @@ from liger_benchmark.training.environment import MIB, GpuMonitor
 from liger_benchmark.training.environment_variables import variables_that_matter
 from liger_benchmark.validation import InvalidInput
 
+# NCCL's buffers, which torch's allocator knows nothing of. Some hundred MB between two GPUs.
+NCCL_MB = 2048.0
+
 
 class Device(Protocol):
     """What the measurement needs of a device. Memory is in MB of 2**20 bytes."""
@@ -193,4 +196,6 @@ def memory_of_others(gpu: dict[str, Any] | None) -> float:
         return 0.0
 
     ours = torch.cuda.memory_reserved() / MIB + gpu["context_MB"]
+    if ranks.in_group():
+        ours += NCCL_MB
     return max(environment.memory_used_MB() - ours, 0.0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.training import process_group, sharding
+from liger_benchmark.training import process_group, ranks, sharding
 from liger_benchmark.training.group_measurement import GroupRows, group_record
 from liger_benchmark.training.process_group import MARK, GroupEnds, run_group
 
@@ -84,6 +84,6 @@ def train_rank(
         send, arguments, dataset_folder, model_folder, output_folder, callbacks=[SignsOfLife()]
     )
     if "out_of_memory" in record:
-        raise GroupEnds(record)
+        raise GroupEnds(record | {"rank": ranks.rank()})
     sharding.end()
     return record

@@ -104,7 +104,8 @@ def group_record(records: Sequence[dict[str, Any]], rows: GroupRows) -> dict[str
     record = dict(records[0])
     n_ranks = len(rows.rows)
     record["group"] = {"n_ranks": n_ranks}
-    if len(records) < n_ranks:  # it ran out of memory
+    if "out_of_memory" in record:
+        record["group"]["rank"] = record.pop("rank")
         return record
     record["group"] |= {
         "ranks": [_of_rank(one, own) for one, own in zip(records, rows.rows, strict=True)],

@@ -41,6 +41,7 @@ from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
 from liger_benchmark.training.model import (
     describe_weights,
+    give_memory,
     load_model,
     weights_bytes,
     weights_checksum,
@@ -277,6 +278,8 @@ def _prepare_model(
     record["liger"] = {**parts["active"], "parts": parts["present"]}
     record["weights"] = describe_weights(model, folder, arguments.model_name)
     record["weights"]["made"] = "on the host" if on_host else "on the device"
+    if device == "meta":
+        give_memory(model)
     return model
 
 
@@ -284,11 +287,12 @@ def _where_to_make_it(arguments: TrainingArguments, folder: Path, on_gpu: bool) 
     """The device of torch to make the model on, and whether a group makes it in main memory."""
     if not on_gpu:
         return "cpu", False
+    gpu = f"cuda:{ranks.rank()}"
     if arguments.sharding != FSDP2:
-        return "cuda", False
+        return gpu, False
     size = weights_bytes(folder, arguments.bf16)
     if not sharding.weights_on_host(arguments, size, gpu_bytes()):
-        return "cuda", False
+        return gpu, False
     return "cpu" if ranks.rank() == 0 else "meta", True
 
 

@@ -81,6 +81,21 @@ def _made_on(device: str) -> contextlib.AbstractContextManager[Any]:
     return torch.device(device)
 
 
+def give_memory(model: PreTrainedModel) -> None:
+    """Move the parameters of a model on the meta device to main memory, without values.
+
+    accelerate tells parameters apart by their addresses. The memory is not used before it is
+    written to.
+    """
+    import torch
+
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            empty = torch.empty_like(parameter, device="cpu")
+            setattr(module, name, torch.nn.Parameter(empty, parameter.requires_grad))
+    model.tie_weights()
+
+
 def _load_weights(
     auto_class: Any, folder: Path, device: str, options: dict[str, Any]
 ) -> PreTrainedModel:

@@ -149,7 +149,9 @@ class _Measured(_Trainer):
         import torch
 
         shares = self.accelerator.sync_gradients
-        with torch.random.fork_rng(), sharding.gradients_shared(model, afterwards=shares):
+        # By default it would start on the GPUs of all ranks.
+        devices = [ranks.rank()] if ranks.in_group() and not self.args.use_cpu else None
+        with torch.random.fork_rng(devices), sharding.gradients_shared(model, afterwards=shares):
             other = with_other_label_count(inputs["labels"])
             if other is None and ranks.in_group():
                 other = inputs["labels"]  # all ranks have to compute the same number of times

@@ -11,6 +11,7 @@ from support import isolated_groups
 from support.tiny import TINY
 
 from liger_benchmark.analysis.gradient_difference import gradient_difference
+from liger_benchmark.analysis.validity import invalid_reasons
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.training.condition import run_condition
@@ -34,9 +35,9 @@ CONDITIONS: dict[str, dict[str, Any]] = {
         "gradient_accumulation_steps": 2,
     },
     "fsdp2 chunked": {"n_gpus": 2, "sharding": "fsdp2", "loss_type": "chunked_nll"},
-    "ddp liger": {"n_gpus": 2, "use_liger": True},
-    "fsdp2 liger": {"n_gpus": 2, "sharding": "fsdp2", "use_liger": True},
 }  # fmt: skip
+# The kernels are interpreted, which takes seconds a step.
+SHORT = replace(TINY, max_steps=2, max_seq_length=16, per_device_train_batch_size=1)
 GROUPS = [name for name in CONDITIONS if name != "one"]
 
 
@@ -108,6 +109,23 @@ def test_checkpointing_under_fsdp_is_proved_layer_by_layer(runs: dict[str, Run])
     proof = runs["fsdp2 checkpointed"].record["proof"]
     assert proof["checkpointing"] == {"active": 2, "present": 2}
     assert runs["fsdp2"].record["proof"]["checkpointing"]["active"] == 0
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp2"])
+def test_arms_agree_under_each_way_of_sharing(
+    sharding: str, dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    arms = {}
+    for use_liger in (False, True):
+        arguments = replace(SHORT, n_gpus=2, sharding=sharding, use_liger=use_liger)
+        arms[use_liger] = run_condition(arguments, dataset_folder, model_folder, tmp_path)
+    assert invalid_reasons(list(arms.values()), "vanilla") == {}
+    losses = [run.history["loss"] for run in arms.values()]
+    assert (losses[0] / losses[1] - 1).abs().max() < 1e-5
+    assert arms[True].record["liger"]["fused_linear_cross_entropy"] == 1
+    one, other = (run.record["gradients"] for run in arms.values())
+    difference = gradient_difference(one, other, bf16=False)
+    assert max(difference.direction, difference.norm) < 1e-5
 
 
 def trained_by(function: Any, arguments: TrainingArguments, *folders: Path) -> tuple[Any, list]:

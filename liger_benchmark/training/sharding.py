@@ -151,27 +151,20 @@ def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def gradients_shared(model: Any, *, afterwards: bool) -> Iterator[None]:
+def gradients_shared(model: Any) -> Iterator[None]:
     """Have the ranks share gradients inside the block, though a step has more micro-batches.
 
-    Args:
-        afterwards: whether they do so after it.
+    Under DDP the trainer has them shared at a step's last micro-batch, under FSDP2 at every one.
     """
-    if not ranks.in_group():
+    before = getattr(model, "require_backward_grad_sync", None)
+    if before is None:
         yield
         return
-    _share_gradients(model, True)
+    model.require_backward_grad_sync = True
     try:
         yield
     finally:
-        _share_gradients(model, afterwards)
-
-
-def _share_gradients(model: Any, share: bool) -> None:
-    if hasattr(model, "set_requires_gradient_sync"):  # FSDP2
-        model.set_requires_gradient_sync(share)
-    elif hasattr(model, "require_backward_grad_sync"):  # DDP
-        model.require_backward_grad_sync = share
+        model.require_backward_grad_sync = before
 
 
 def checkpointed_layers(model: Any) -> dict[str, int] | None:

@@ -148,10 +148,9 @@ class _Measured(_Trainer):
         """
         import torch
 
-        shares = self.accelerator.sync_gradients
         # By default it would start on the GPUs of all ranks.
         devices = [ranks.rank()] if ranks.in_group() and not self.args.use_cpu else None
-        with torch.random.fork_rng(devices), sharding.gradients_shared(model, afterwards=shares):
+        with torch.random.fork_rng(devices), sharding.gradients_shared(model):
             other = with_other_label_count(inputs["labels"])
             if other is None and ranks.in_group():
                 other = inputs["labels"]  # all ranks have to compute the same number of times

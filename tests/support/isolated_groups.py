@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.training import condition, group_condition, process_group, ranks
+from liger_benchmark.training import condition, group_condition, process_group, ranks, trainer
 
 Send = Callable[[Any], None]
 
@@ -120,4 +120,33 @@ def train_with_weights_on_the_host(
 def _on_the_host(*args: Any, **kwargs: Any) -> dict[str, Any]:
     place = ("cpu" if ranks.rank() == 0 else "meta", True)
     condition._where_to_make_it = lambda *_: place
+    return condition.train(*args, **kwargs)
+
+
+def train_with_a_rehearsal(
+    send: Send,
+    arguments: TrainingArguments,
+    dataset_folder: Path,
+    model_folder: Path,
+    output_folder: Path,
+) -> dict[str, Any]:
+    """Train in a group that rehearses its first step, as on a GPU."""
+    return group_condition.train_group(
+        send, _rehearsing, arguments, dataset_folder, model_folder, output_folder
+    )
+
+
+def _rehearsing(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    import torch
+
+    original = trainer._Measured.training_step
+
+    def step(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.state.global_step == 0 and not self.observed.gradients:
+            with self.callback.paused("rehearsal"):
+                self.rehearse(model, inputs, *args, **kwargs)
+        return original(self, model, inputs, *args, **kwargs)
+
+    trainer._Measured.training_step = step  # type: ignore[method-assign]
+    torch.cuda.empty_cache = lambda: None
     return condition.train(*args, **kwargs)

@@ -162,3 +162,25 @@ def test_weights_on_the_host_reach_every_rank(
     one = runs["one"].history["loss"]
     for row, loss in zip(rows, one, strict=True):
         assert row["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp2"])
+def test_a_rehearsal_shares_gradients_and_leaves_no_trace(
+    sharding: str, dataset_folder: Path, model_folder: Path, tmp_path: Path, runs: dict[str, Run]
+) -> None:
+    record, rows = trained_by(
+        isolated_groups.train_with_a_rehearsal,
+        replace(
+            TINY,
+            n_gpus=2,
+            sharding=sharding,
+            per_device_train_batch_size=1,
+            gradient_accumulation_steps=2,
+        ),
+        *(dataset_folder, model_folder, tmp_path),
+    )
+    assert "rehearsal" in record["phases"]
+    assert record["group"]["gradients_agree"]
+    assert all(record["gradients"].values())
+    for row, loss in zip(rows, runs["one"].history["loss"], strict=True):
+        assert row["loss"] == pytest.approx(loss, rel=1e-5)

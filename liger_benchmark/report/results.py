@@ -20,6 +20,7 @@ from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.blog import claims_section
 from liger_benchmark.report.data_line import data_line
 from liger_benchmark.report.figures.bars import memory_bars, throughput_bars
+from liger_benchmark.report.linkedin import linkedin_section
 from liger_benchmark.report.markdown import markdown_table
 from liger_benchmark.report.markup import (
     code,
@@ -123,7 +124,12 @@ def _what_failed(analysis: Analysis) -> str:
 
 
 def _claims(analysis: Analysis) -> str:
-    return heading("The blog’s claims", "claims") + claims_section(analysis)
+    linkedin = linkedin_section(analysis)
+    return (
+        heading("The blog’s claims", "claims")
+        + claims_section(analysis)
+        + (heading("LinkedIn’s claims", "linkedin") + linkedin if linkedin else "")
+    )
 
 
 def _warnings(warnings: Sequence[str]) -> str:

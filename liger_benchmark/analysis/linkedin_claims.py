@@ -199,7 +199,7 @@ def _differences(claim: LinkedInClaim, grid: MeasuredGrid) -> Iterator[str]:
         and getattr(run.training_args, BATCH_SIZE) == claim.batch_size
     )
     args = run.training_args
-    yield f"{claim.gpus} × {claim.card} there, {args.n_gpus} × {grid.hardware.name} here"
+    yield f"{claim.gpus} × {claim.card} there, {args.n_gpus} × {grid.hardware.card} here"
     packages = run.record.get("environment", {}).get("packages", {})
     versions = [
         f"{name} {packages[name]}"

@@ -277,6 +277,7 @@ def _peak(analysis: Analysis) -> str:
     if device.peak_tflops is not None:
         return (
             "MFU is 6 × parameters × tokens per second over the dense bf16 peak, "
-            f"{device.peak_tflops:g} TFLOP/s for the {device.name}."
+            f"{device.peak_tflops:g} TFLOP/s for the {device.card or device.name}."
         )
-    return f"No MFU is given: the peak of “{device.name}” is not in this report’s table."
+    card = device.card or device.name
+    return f"No MFU is given: the peak of “{card}” is not in this report’s table."

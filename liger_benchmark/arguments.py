@@ -61,6 +61,9 @@ TRACKERS = ("none", "wandb")
 LOSSES = ("nll", "chunked_nll", "trl", "cce", "torch")
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 LIGER_IMPLEMENTATIONS = ("triton", "cutedsl")
+# How several GPUs share the work: each has the whole model, or a part of it (FSDP2 is torch's
+# fully_shard, ZeRO-3 is DeepSpeed's).
+DDP, FSDP2, ZERO3 = SHARDINGS = ("ddp", "fsdp2", "zero3")
 # Flash attention needs a package of its own: see `training.optional_packages`.
 ATTENTION = ("sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3")
 DATASET_FORMATS = ("text", "prompt_completion", "messages")
@@ -195,6 +198,11 @@ class TrainingArguments:
     report_to: str = setting("none", one_of(TRACKERS))
     seed: int = setting(42, at_least(0))
     n_warmup_steps: int = setting(2, at_least(0))
+    # GPUs of one host that train one condition together; batch sizes are for each of them.
+    n_gpus: int = setting(1, at_least(1))
+    sharding: str = setting(DDP, one_of(SHARDINGS))
+    # FSDP2 gives up the gathered weights of a layer after its forward pass.
+    reshard_after_forward: bool = setting(True)
     gpu_memory_limit_gib: float | None = setting(None, positive)
     require_idle_gpu: bool = setting(False)
     run: int = setting(1, at_least(1))
@@ -292,6 +300,11 @@ class TrainingArguments:
     def short_model_name(self) -> str:
         """`phi3-mini` for `builtin:phi3-mini`, the last part of a Hub id or of a folder."""
         return re.split(r"[:/]", self.model_name.rstrip("/"))[-1][:60]
+
+    @property
+    def in_group(self) -> bool:
+        """Whether the condition is run by a process group, which has a rank for each GPU."""
+        return self.n_gpus > 1 or self.sharding != DDP
 
     @property
     def condition(self) -> str:

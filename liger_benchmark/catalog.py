@@ -36,8 +36,8 @@ PHI3_MINI: dict[str, Any] = {
 # What the built-in tokenizer has instead of the model's own tokens.
 _TOKENS: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
 # Models with large vocabularies: the config.json of Qwen/Qwen3-0.6B, -4B and -8B, of
-# meta-llama/Llama-3.2-1B and Llama-3.1-8B, and of google/gemma-3-1b-pt, without the keys that only
-# generation reads.
+# meta-llama/Llama-3.2-1B, Meta-Llama-3-8B and Llama-3.1-8B, and of google/gemma-3-1b-pt, without
+# the keys that only generation reads.
 _QWEN3: dict[str, Any] = _TOKENS | {
     "architectures": ["Qwen3ForCausalLM"],
     "model_type": "qwen3",
@@ -106,6 +106,15 @@ LARGE_VOCABULARIES: dict[str, dict[str, Any]] = {
         "head_dim": 64,
         "tie_word_embeddings": True,
         "rope_scaling": _LLAMA3_ROPE | {"factor": 32.0},
+    },
+    # Before Llama 3.1, whose rotary embeddings are scaled.
+    "llama-3-8b": _LLAMA3
+    | {
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": False,
     },
     "llama-3.1-8b": _LLAMA3
     | {

@@ -85,13 +85,19 @@ def judge_claims(grid: MeasuredGrid) -> list[Claim]:
             for claim in (THROUGHPUT, MEMORY, OUT_OF_MEMORY)
         ]
     return [
-        _judge_range(THROUGHPUT, grid.published, grid.cells),
-        _judge_range(MEMORY, grid.published, grid.cells),
+        judge_range(THROUGHPUT, grid.published, grid.cells),
+        judge_range(MEMORY, grid.published, grid.cells),
         _judge_out_of_memory(OUT_OF_MEMORY, grid.cells),
     ]
 
 
-def _judge_range(claim: PublishedRange, comparison: pd.DataFrame, cells: pd.DataFrame) -> Claim:
+def judge_range(claim: PublishedRange, comparison: pd.DataFrame, cells: pd.DataFrame) -> Claim:
+    """Judge a claim with a range by the rule in this module's docstring.
+
+    Args:
+        comparison: rows of Liger against vanilla, by batch size.
+        cells: those of both arms at the same batch sizes.
+    """
     value, low = f"{claim.column}_percent", f"{claim.column}_low"
     compared = comparison[comparison[value].notna()]
     judged = compared[compared[low].notna()]

@@ -132,7 +132,7 @@ def _utilisation(what: str, run: Run, last: pd.Series, hardware: Hardware) -> fl
 
     For a record without FLOPs, of an earlier version, MFU is 6 · parameters · tokens/s, padding
     included, without attention. NaN where the peak or the model is not known, or the arithmetic was
-    in fp32.
+    in fp32. Of several GPUs it is the share of the peak of all.
 
     Args:
         what: "model" for MFU, "hardware" for HFU.
@@ -147,4 +147,5 @@ def _utilisation(what: str, run: Run, last: pd.Series, hardware: Hardware) -> fl
         if not n_parameters or what == "hardware":
             return math.nan
         flops, rate = {what: 6 * n_parameters}, float(last.get(AVG_TOKENS_PER_SECOND, math.nan))
-    return float(flops[what] * rate / (hardware.peak_tflops * 1e12))
+    of_all = hardware.peak_tflops * run.training_args.n_gpus
+    return float(flops[what] * rate / (of_all * 1e12))

@@ -137,8 +137,17 @@ def _not_proved(run: Run) -> Iterator[str]:
     proof = run.record.get("proof", {})
     if problem := mismatch(proof, args) if proof else None:
         yield problem
+    yield from _ranks_disagree(run)
     if proof.get("weights_changed") is False:
         yield "the optimizer changed no weight: it does nothing, or the learning rate is too small"
+
+
+def _ranks_disagree(run: Run) -> Iterator[str]:
+    """What the ranks of a group have to have in common and did not."""
+    group = run.record.get("group", {})
+    for what in ("weights", "losses", "gradients"):
+        if group.get(f"{what}_agree") is False:
+            yield f"the ranks of its group had different {what}"
 
 
 def _other_kernels(liger: dict[str, Any], args: TrainingArguments) -> Iterator[str]:

@@ -105,6 +105,9 @@ class ExperimentArguments:
     logging_steps: list[int] | None = _axis()
     include_num_input_tokens_seen: list[bool] | None = _axis()
     seed: list[int] | None = _axis()
+    n_gpus: list[int] | None = _axis()
+    sharding: list[str] | None = _axis()
+    reshard_after_forward: list[bool] | None = _axis()
     gpu_memory_limit_gib: list[float | None] | None = _axis()
     arms: list[str] | None = None
     baseline: str | None = None

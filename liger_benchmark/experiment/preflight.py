@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.arguments import FSDP2, ZERO3, TrainingArguments
 from liger_benchmark.experiment.estimate import config_at_hand
 from liger_benchmark.sources.fetch import origin_of
+from liger_benchmark.training import environment
 from liger_benchmark.training.causal_models import check_causal
 from liger_benchmark.training.dataset import check_tokenizer_files
 from liger_benchmark.training.heads import check_architecture, check_head
@@ -25,6 +26,7 @@ from liger_benchmark.training.liger_options import check_implementation
 from liger_benchmark.training.optional_packages import check_packages
 from liger_benchmark.training.triton_interpreter import check_without_gpu
 from liger_benchmark.validation import InvalidInput, show
+from liger_benchmark.wording import plural
 
 # The class attributes by which transformers' modelling files declare the attentions they support.
 _SUPPORT = {
@@ -73,6 +75,9 @@ def check_experiment(
             _check_extras(arguments)
             if gpu is None:
                 check_without_gpu(arguments)
+    check_sharding(grid)
+    if not on_cluster and gpu is not None:
+        check_gpus(max(arguments.n_gpus for arguments in grid))
 
 
 def _check_extras(arguments: TrainingArguments) -> None:
@@ -86,6 +91,36 @@ def _check_extras(arguments: TrainingArguments) -> None:
     check_implementation(arguments)
     if arguments.use_hub_kernels:
         check_installed()
+
+
+def check_gpus(n_gpus: int) -> None:
+    """Refuse conditions on more GPUs than this machine shows.
+
+    Raises:
+        InvalidInput: with the number that there are.
+    """
+    there = environment.visible_devices()
+    if n_gpus > max(len(there), 1):
+        raise InvalidInput(
+            f"training_args.n_gpus: {n_gpus} are asked for, and this machine shows "
+            f"{plural(len(there), 'GPU')}; ask for as many, or show more in CUDA_VISIBLE_DEVICES"
+        )
+
+
+def check_sharding(grid: Sequence[TrainingArguments]) -> None:
+    """Refuse a way of sharing the model that needs a package which is not installed.
+
+    Raises:
+        InvalidInput: naming it.
+    """
+    if any(arguments.sharding == ZERO3 for arguments in grid):
+        if importlib.util.find_spec("deepspeed") is None:
+            raise InvalidInput(
+                f"training_args.sharding: {ZERO3} is DeepSpeed's, which is not installed here; "
+                f"install deepspeed, or set {FSDP2}, which shares the same"
+            )
+        if environment.visible_gpu() is None:
+            raise InvalidInput(f"training_args.sharding: {ZERO3} needs a GPU; set {FSDP2}")
 
 
 def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) -> None:

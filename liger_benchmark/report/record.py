@@ -34,6 +34,7 @@ from liger_benchmark.report.markup import (
     paragraph,
     table,
 )
+from liger_benchmark.report.ranks import ranks_table
 from liger_benchmark.report.recorded_values import distinct_values, key_table
 from liger_benchmark.report.table import memory_name
 from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY, Run
@@ -68,6 +69,7 @@ def runs(analysis: Analysis) -> str:
     )
     return (
         (every_run if len(rows) <= _UNFOLDED else folded(f"All {len(rows)} runs", every_run))
+        + ranks_table(analysis)
         + heading("Raw numbers", "raw-numbers")
         + paragraph("They are inside this page: nothing is fetched.")
         + _downloads(analysis)

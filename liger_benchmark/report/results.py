@@ -23,6 +23,7 @@ from liger_benchmark.report.counterparts import liger_against_the_same
 from liger_benchmark.report.data_line import data_line
 from liger_benchmark.report.figures.bars import memory_bars, throughput_bars
 from liger_benchmark.report.ladder import step_by_step
+from liger_benchmark.report.linkedin import linkedin_section
 from liger_benchmark.report.markdown import markdown_table
 from liger_benchmark.report.markup import (
     code,
@@ -129,7 +130,12 @@ def _what_failed(analysis: Analysis) -> str:
 
 
 def _claims(analysis: Analysis) -> str:
-    return heading("The blog’s claims", "claims") + claims_section(analysis)
+    linkedin = linkedin_section(analysis)
+    return (
+        heading("The blog’s claims", "claims")
+        + claims_section(analysis)
+        + (heading("LinkedIn’s claims", "linkedin") + linkedin if linkedin else "")
+    )
 
 
 def _warnings(warnings: Sequence[str]) -> str:
@@ -285,6 +291,7 @@ def _peak(analysis: Analysis) -> str:
             what = "6 × parameters × tokens per second"
         return (
             f"MFU is {what} over the dense bf16 peak, "
-            f"{device.peak_tflops:g} TFLOP/s for the {device.name}."
+            f"{device.peak_tflops:g} TFLOP/s for the {device.card or device.name}."
         )
-    return f"No MFU is given: the peak of “{device.name}” is not in this report’s table."
+    card = device.card or device.name
+    return f"No MFU is given: the peak of “{card}” is not in this report’s table."

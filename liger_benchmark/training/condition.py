@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.arguments import BATCH_SIZE, FSDP2, TrainingArguments
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
 from liger_benchmark.training import (
@@ -25,6 +25,9 @@ from liger_benchmark.training import (
     heads,
     hub_kernels,
     liger_options,
+    process_group,
+    ranks,
+    sharding,
 )
 from liger_benchmark.training.activation import active_liger_parts, check_liger
 from liger_benchmark.training.adapters import add_adapters, base_model
@@ -38,13 +41,21 @@ from liger_benchmark.training.dataset import (
 from liger_benchmark.training.device import (
     CpuDevice,
     CudaDevice,
+    gpu_bytes,
     memory_of_others,
     set_up_device,
 )
 from liger_benchmark.training.flops import flops_per_token
+from liger_benchmark.training.group_condition import train_group
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
-from liger_benchmark.training.model import describe_weights, load_model, weights_checksum
+from liger_benchmark.training.model import (
+    describe_weights,
+    give_memory,
+    load_model,
+    weights_bytes,
+    weights_checksum,
+)
 from liger_benchmark.training.out_of_memory import (
     describe_out_of_memory,
     refuse_if_others_hold_it,
@@ -91,15 +102,23 @@ def run_condition(
         rows.append(row)
         on_row(row)
 
+    function: Callable[..., Any] = train
+    inputs: tuple[Any, ...] = (
+        arguments,
+        Path(dataset_folder),
+        Path(model_folder),
+        Path(output_folder),
+    )
+    if arguments.in_group:
+        function, inputs = train_group, (train, *inputs)
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
         record, process_seconds = run_isolated(
-            train,
-            arguments,
-            Path(dataset_folder),
-            Path(model_folder),
-            Path(output_folder),
+            function,
+            *inputs,
             on_message=keep,
+            devices=environment.visible_devices()[: arguments.n_gpus],
+            has_children=arguments.in_group,
         )
     except ChildFailed as error:
         error.rows = rows
@@ -131,10 +150,11 @@ def train(
     Returns:
         The record. If the GPU ran out of memory, it holds `out_of_memory`; other errors are raised.
     """
-    phases = Phases()
+    phases = Phases(begins=lambda name: process_group.says(send, name))
     record: dict[str, Any] = {}
     with phases("imports"):
         on_gpu = set_up_device(arguments, record)
+        sharding.begin(on_gpu)
     compilations = CompilationCounter()
     compilations.start()
     device = CudaDevice() if on_gpu else CpuDevice()
@@ -155,7 +175,14 @@ def train(
         with phases("trainer"):
             forward = vars(model).get("forward")
             trainer = build_trainer(
-                arguments, model, tokenizer, *rows, output_folder, callback, compilations
+                arguments,
+                model,
+                tokenizer,
+                *rows,
+                output_folder,
+                callback,
+                compilations,
+                weights_on_host=record["weights"]["made"] == "on the host",
             )
             _put_head_in_place(arguments, model, forward, record)
             for other in callbacks:
@@ -249,12 +276,13 @@ def _prepare_model(
     liger_options.apply(arguments)
     if arguments.torch_compile:
         compilation.prepare(arguments.use_liger)
+    device, on_host = _where_to_make_it(arguments, folder, on_gpu)
     model = load_model(
         folder,
         use_liger=arguments.use_liger,
         bf16=arguments.has_bf16_weights,
         seed=arguments.seed,
-        device="cuda" if on_gpu else "cpu",
+        device=device,
         liger_kernels=arguments.liger_kernels,
         attn_implementation=arguments.attn_implementation,
         load_in_4bit=arguments.load_in_4bit,
@@ -267,7 +295,23 @@ def _prepare_model(
         hub_kernels.put_in_place(model)
     model = add_adapters(model, arguments)
     record["weights"] = describe_weights(model, folder, arguments.model_name)
+    record["weights"]["made"] = "on the host" if on_host else "on the device"
+    if device == "meta":
+        give_memory(model)
     return model
+
+
+def _where_to_make_it(arguments: TrainingArguments, folder: Path, on_gpu: bool) -> tuple[str, bool]:
+    """The device of torch to make the model on, and whether a group makes it in main memory."""
+    if not on_gpu:
+        return "cpu", False
+    gpu = f"cuda:{ranks.rank()}"
+    if arguments.sharding != FSDP2:
+        return gpu, False
+    size = weights_bytes(folder, arguments.has_bf16_weights)
+    if not sharding.weights_on_host(arguments, size, gpu_bytes()):
+        return gpu, False
+    return "cpu" if ranks.rank() == 0 else "meta", True
 
 
 def _put_head_in_place(

@@ -102,9 +102,10 @@ def no_tokenizer(model: str) -> InvalidInput:
 
 
 def rows_needed(arguments: TrainingArguments) -> int:
-    """The training rows that the steps of a condition use."""
+    """The training rows that the steps of a condition use, on all its GPUs."""
     return (
         arguments.max_steps
+        * arguments.n_gpus
         * arguments.per_device_train_batch_size
         * arguments.gradient_accumulation_steps
     )

@@ -14,11 +14,14 @@ from typing import Any, Protocol
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.code_version import code_digest
-from liger_benchmark.training import environment, triton_interpreter
+from liger_benchmark.training import environment, ranks, triton_interpreter
 from liger_benchmark.training.environment import MIB, GpuMonitor
 from liger_benchmark.training.environment_variables import variables_that_matter
 from liger_benchmark.training.optional_packages import check_packages
 from liger_benchmark.validation import InvalidInput
+
+# NCCL's buffers, which torch's allocator knows nothing of. Some hundred MB between two GPUs.
+NCCL_MB = 2048.0
 
 
 class Device(Protocol):
@@ -147,6 +150,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     record["environment"]["triton_interpreter"] = gpu is None
     if gpu is None:
         return False
+    torch.cuda.set_device(ranks.rank())
     torch.zeros(1, device="cuda")  # makes the CUDA context, whose memory is no other process's
     gpu |= {
         "other_processes": others,
@@ -155,7 +159,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
         "context_MB": max(environment.memory_used_MB() - used_MB, 0.0),
     }
     if arguments.gpu_memory_limit_gib is not None:
-        total = torch.cuda.get_device_properties(0).total_memory
+        total = gpu_bytes()
         share = arguments.gpu_memory_limit_gib * environment.GIB / total
         if share > 1:
             raise InvalidInput(
@@ -179,6 +183,13 @@ def silence_libraries() -> None:
     warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
 
 
+def gpu_bytes() -> int:
+    """The memory of this process's GPU, in bytes."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(ranks.rank()).total_memory)
+
+
 def allocator_retries() -> int:
     """How often the allocator had to free its cached blocks before it could serve a request."""
     import torch
@@ -198,4 +209,6 @@ def memory_of_others(gpu: dict[str, Any] | None) -> float:
         return 0.0
 
     ours = torch.cuda.memory_reserved() / MIB + gpu["context_MB"]
+    if ranks.in_group():
+        ours += NCCL_MB
     return max(environment.memory_used_MB() - ours, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 from collections.abc import Sequence
@@ -10,8 +11,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS
 from liger_benchmark.sources.fetch import has_weights, provenance
+from liger_benchmark.training import ranks
 from liger_benchmark.training.adapters import base_model, n_elements, quantisation_config, quantise
 from liger_benchmark.training.liger_kernels import liger_switches
+from liger_benchmark.training.sharding import (
+    is_spread,
+    own_part,
+    plain_name,
+    sum_over_ranks,
+)
 from liger_benchmark.validation import InvalidInput, one_line
 
 if TYPE_CHECKING:
@@ -59,12 +67,38 @@ def load_model(
         model = _load_weights(auto_class, folder, device, options)
     else:
         transformers.set_seed(seed)
-        with torch.device(device):
+        with _made_on(device):
             model = auto_class.from_config(config, **options)
         if load_in_4bit:
             quantise(model, options["dtype"])
     model.config.use_cache = False
     return model
+
+
+def _made_on(device: str) -> contextlib.AbstractContextManager[Any]:
+    """What makes a model on the device; on the meta device a rank's buffers have values."""
+    import torch
+
+    if device == "meta" and ranks.in_group():
+        from accelerate import init_empty_weights
+
+        return init_empty_weights(include_buffers=False)
+    return torch.device(device)
+
+
+def give_memory(model: PreTrainedModel) -> None:
+    """Move the parameters of a model on the meta device to main memory, without values.
+
+    accelerate tells parameters apart by their addresses. The memory is not used before it is
+    written to.
+    """
+    import torch
+
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            empty = torch.empty_like(parameter, device="cpu")
+            setattr(module, name, torch.nn.Parameter(empty, parameter.requires_grad))
+    model.tie_weights()
 
 
 def _load_weights(
@@ -107,19 +141,36 @@ def _load_weights(
     return model
 
 
+def weights_bytes(folder: Path, bf16: bool) -> int:
+    """The size of the model's weights, from its config.json."""
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    return sum(parameter.numel() for parameter in model.parameters()) * (2 if bf16 else 4)
+
+
 def weights_checksum(model: PreTrainedModel) -> str:
     """A hash of all weights, to verify that arms start from the same ones.
 
     The bits of each tensor are summed as integers: unlike a sum of floats, that does not depend on
-    the order in which a GPU adds.
+    the order in which a GPU adds, or on how the weights are spread over ranks. Where they are,
+    every rank has to call this. Empty if this process has no values.
     """
     import torch
 
     bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     digest = hashlib.sha256()
     for name, weight in model.named_parameters():
-        integers = weight.detach().view(bits[weight.element_size()])
-        digest.update(f"{name} {integers.sum(dtype=torch.int64).item()}\n".encode())
+        if weight.is_meta:  # another rank has the values
+            return ""
+        part = own_part(weight.detach())[0] if is_spread(weight) else weight.detach()
+        total = part.view(bits[weight.element_size()]).sum(dtype=torch.int64)
+        if is_spread(weight):
+            total = sum_over_ranks(total)
+        digest.update(f"{plain_name(name)} {total.item()}\n".encode())
     return digest.hexdigest()[:16]
 
 

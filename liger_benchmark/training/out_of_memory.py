@@ -14,9 +14,11 @@ NEIGHBOUR_MB = 1024.0
 # cuBLAS says "not initialized" where it gets no memory for its handle, and elsewhere.
 _NO_HANDLE = re.compile(r"CUBLAS_STATUS_NOT_INITIALIZED|CUDNN_STATUS_NOT_INITIALIZED")
 HANDLE_MB = 1024.0
-# Messages of CUDA, cuBLAS, cuDNN and Triton; PyTorch has an exception of its own.
+# Messages of CUDA, cuBLAS, cuDNN, Triton and NCCL; PyTorch has an exception of its own.
 _OUT_OF_MEMORY = re.compile(
-    r"CUDA\]?( driver)?( error)?:? out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED", re.I
+    r"CUDA\]?( driver)?( error)?:? out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"
+    r"|Cuda failure (2 )?'out of memory'",
+    re.I,
 )
 _REQUESTED = re.compile(r"Tried to allocate ([\d.]+) (GiB|MiB|KiB|bytes)")
 _IN_MIB = {"GiB": 1024.0, "MiB": 1.0, "KiB": 1 / 1024, "bytes": 1 / 2**20}

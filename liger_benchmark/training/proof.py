@@ -17,6 +17,7 @@ from liger_benchmark.training.adapters import adapter_facts, base_model
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.head_proof import expected_head, head_mismatch
 from liger_benchmark.training.liger_options import implementation_in_use
+from liger_benchmark.training.sharding import checkpointed_layers
 
 # The functions of a loss's graph that a record keeps.
 HEAD = 8
@@ -50,6 +51,10 @@ def live_facts(
     layers = [m for m in model.modules() if hasattr(m, "gradient_checkpointing")]
     seen = trainer.observed.head
     plugin = getattr(trainer.accelerator.state, "dynamo_plugin", None)
+    checkpointing = checkpointed_layers(model) or {
+        "active": sum(bool(m.gradient_checkpointing and m.training) for m in layers),
+        "present": len(layers),
+    }
     return {
         "head": {
             "expected": expected_head(arguments, model.config.model_type),
@@ -63,10 +68,7 @@ def live_facts(
         "graph_breaks": compilations.graph_breaks,
         "optimizer": _class_name(type(optimizer)),
         "optimizer_expected": _class_name(expected),
-        "checkpointing": {
-            "active": sum(bool(m.gradient_checkpointing and m.training) for m in layers),
-            "present": len(layers),
-        },
+        "checkpointing": checkpointing,
         "attention": dict(
             Counter(
                 str(module.config._attn_implementation)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from liger_benchmark.arguments import ALL_LINEAR, TrainingArguments
-from liger_benchmark.training import environment, heads
+from liger_benchmark.training import environment, heads, ranks, sharding
 from liger_benchmark.training.compilation import begins_graphs, compile_mode
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import PAD_TO_MULTIPLE_OF
@@ -39,6 +39,7 @@ def build_trainer(
     output_folder: Path,
     callback: EfficiencyCallback,
     compilations: CompilationCounter,
+    weights_on_host: bool = False,
 ) -> Any:
     """An SFTTrainer that calls `callback` and does the same work in all arms.
 
@@ -61,7 +62,7 @@ def build_trainer(
         callback,
         compilations,
         model=model,
-        args=trl.SFTConfig(**sft_config(arguments, output_folder)),
+        args=trl.SFTConfig(**sft_config(arguments, output_folder, weights_on_host=weights_on_host)),
         train_dataset=train_rows,
         eval_dataset=eval_rows,
         processing_class=tokenizer,
@@ -172,8 +173,12 @@ class _Measured(_Trainer):
         """
         import torch
 
-        with torch.random.fork_rng():
+        # By default it would start on the GPUs of all ranks.
+        devices = [ranks.rank()] if ranks.in_group() and not self.args.use_cpu else None
+        with torch.random.fork_rng(devices), sharding.gradients_shared(model):
             other = with_other_label_count(inputs["labels"])
+            if other is None and ranks.in_group():
+                other = inputs["labels"]  # all ranks have to compute the same number of times
             if other is not None:
                 super().training_step(model, {**inputs, "labels": other}, *args, **kwargs)
                 model.zero_grad(set_to_none=True)
@@ -242,6 +247,11 @@ class _Measured(_Trainer):
         # Without clipping transformers clips at infinity, to log the norm: at the same cost.
         return super()._get_grad_norm(*args, **kwargs) if self.args.max_grad_norm > 0 else None
 
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        if self.args.use_cpu and self.args.fsdp:
+            sharding.shard_on_cpu(self)
+
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         with self.callback.interrupted("evaluation"):
             return super().evaluate(*args, **kwargs)
@@ -251,8 +261,14 @@ class _Measured(_Trainer):
             return super()._save_checkpoint(*args, **kwargs)
 
 
-def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, Any]:
-    """The arguments of `trl.SFTConfig` for a condition."""
+def sft_config(
+    arguments: TrainingArguments, output_folder: Path, *, weights_on_host: bool = False
+) -> dict[str, Any]:
+    """The arguments of `trl.SFTConfig` for a condition.
+
+    Args:
+        weights_on_host: whether rank 0 of a group holds all weights in main memory.
+    """
     return {
         "output_dir": str(output_folder),
         # trl refuses a length beside rows that are laid end to end: they are cut already.
@@ -307,4 +323,5 @@ def sft_config(arguments: TrainingArguments, output_folder: Path) -> dict[str, A
         "prediction_loss_only": True,
         "disable_tqdm": True,
         "use_cpu": environment.visible_gpu() is None,
+        **sharding.trainer_settings(arguments, weights_on_host=weights_on_host),
     }

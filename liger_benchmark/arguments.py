@@ -27,6 +27,7 @@ from liger_benchmark.validation import (
     positive,
     read_fields,
     setting,
+    show,
 )
 
 # The names transformers gives them. Only optimisers that need no package beyond requirements.txt;
@@ -170,6 +171,10 @@ class TrainingArguments:
     n_warmup_steps: int = setting(2, at_least(0))
     gpu_memory_limit_gib: float | None = setting(None, positive)
     require_idle_gpu: bool = setting(False)
+    # Which of `environments` a run takes its libraries from; this one by default.
+    environment: str = setting("", plain_name)
+    # The name of each environment, and its requirements file or interpreter.
+    environments: dict[str, str] = dataclasses.field(default_factory=dict)
     run: int = setting(1, at_least(1))
     # What the grid calls the arm that the run belongs to; see `arm`.
     arm_name: str = setting("", plain_name)
@@ -189,6 +194,12 @@ class TrainingArguments:
 
     def _conflict(self) -> str | None:
         """What is wrong with the settings taken together, beginning with the key; else None."""
+        if self.environment and self.environment not in self.environments:
+            known = ", ".join(self.environments) or "none"
+            return (
+                f"environment: {show(self.environment)} is not among environments, which names "
+                f"{known}"
+            )
         if self.loss_type == "cce" and not self.bf16:
             return "loss_type: cce has no backward pass in fp32; set bf16: true"
         if not self.use_liger:

@@ -22,7 +22,7 @@ SAME_MATHS = frozenset(
         *("gradient_checkpointing", "gpu_memory_limit_gib", "n_warmup_steps", "logging_steps"),
         *("eval_strategy", "per_device_eval_batch_size", "save_strategy"),
         *("include_num_input_tokens_seen", "torch_compile_mode", "liger_chunk_mem_const"),
-        *("liger_implementation", "use_hub_kernels", "autocast"),
+        *("liger_implementation", "use_hub_kernels", "autocast", "environment"),
     }
 )
 # The settings that, together with the batch size, determine the rows a run is trained on.

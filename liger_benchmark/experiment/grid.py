@@ -23,7 +23,7 @@ from liger_benchmark.validation import InvalidInput, did_you_mean, refuse_repeat
 # Axes that an arm's name shows by the value alone: `adamw_torch`, not `optim=adamw_torch`.
 _NAMED_BY_VALUE = (
     *("optim", "loss_type", "attn_implementation", "lr_scheduler_type", "dataset_format"),
-    *("torch_compile_mode", "liger_implementation"),
+    *("torch_compile_mode", "liger_implementation", "environment"),
 )
 # What people call a head or the layers that are not transformers' own.
 _HEAD_NAMES = {"trl": "TRL", "cce": "CCE", "torch": "torch loss"}

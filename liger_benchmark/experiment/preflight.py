@@ -22,6 +22,7 @@ from liger_benchmark.training.heads import check_architecture, check_head
 from liger_benchmark.training.hub_kernels import check_installed
 from liger_benchmark.training.liger_kernels import liger_switches
 from liger_benchmark.training.liger_options import check_implementation
+from liger_benchmark.training.other_environment import check_environment
 from liger_benchmark.training.triton_interpreter import check_without_gpu
 from liger_benchmark.validation import InvalidInput, show
 
@@ -62,6 +63,11 @@ def check_experiment(
             f"training_args.model_name: the config.json in {grid[0].model_name!r} is not a "
             "mapping in JSON; take it from the model again"
         )
+    if on_cluster and any(arguments.environment for arguments in grid):
+        raise InvalidInput(
+            "training_args.environment: other environments lie on this machine, and a cluster has "
+            "its image's only; run the experiment here, or once with each image"
+        )
     if not on_cluster:
         for arguments in grid:
             check_packages(arguments)
@@ -75,6 +81,9 @@ def check_packages(arguments: TrainingArguments) -> None:
     Raises:
         InvalidInput: naming the setting and the package.
     """
+    if arguments.environment:
+        check_environment(arguments)
+        return
     check_head(arguments.loss_type)
     check_implementation(arguments)
     if arguments.use_hub_kernels:

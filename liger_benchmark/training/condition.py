@@ -44,6 +44,7 @@ from liger_benchmark.training.device import (
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
 from liger_benchmark.training.model import describe_weights, load_model, weights_checksum
+from liger_benchmark.training.other_environment import run_elsewhere
 from liger_benchmark.training.out_of_memory import (
     describe_out_of_memory,
     refuse_if_others_hold_it,
@@ -92,7 +93,8 @@ def run_condition(
 
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
-        record, process_seconds = run_isolated(
+        run = run_elsewhere if arguments.environment else run_isolated
+        record, process_seconds = run(
             train,
             arguments,
             Path(dataset_folder),

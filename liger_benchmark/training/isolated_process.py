@@ -90,7 +90,7 @@ def run_isolated(
     if "error" in received:
         raise ChildFailed(received["error"])
     if "result" not in received:
-        raise ChildFailed(_describe_exit(process.exitcode))
+        raise ChildFailed(describe_exit(process.exitcode))
     seconds = {
         "process": received["started"] - requested_at,
         "teardown": time.monotonic() - received["finished"],
@@ -150,7 +150,8 @@ def _child(sender: Connection, function: Callable[..., Any], args: tuple[Any, ..
         sender.close()
 
 
-def _describe_exit(exit_code: int | None) -> dict[str, str]:
+def describe_exit(exit_code: int | None) -> dict[str, str]:
+    """How a process ended that left no result, as `describe_error`."""
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         message = f"the process was killed by signal {-exit_code} ({name})"
@@ -159,6 +160,12 @@ def _describe_exit(exit_code: int | None) -> dict[str, str]:
     else:
         message = f"the process ended with exit code {exit_code} and left no result"
     return {"type": "ProcessDied", "message": message, "traceback": ""}
+
+
+def environment_of_children() -> dict[str, str]:
+    """The environment variables that every child inherits."""
+    _prepare_fork_server()
+    return dict(os.environ)
 
 
 def _prepare_fork_server() -> None:

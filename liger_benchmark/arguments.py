@@ -27,6 +27,7 @@ from liger_benchmark.validation import (
     positive,
     read_fields,
     setting,
+    show,
 )
 
 # The names transformers gives them; a test holds both tuples against the installed library. Some
@@ -205,6 +206,10 @@ class TrainingArguments:
     reshard_after_forward: bool = setting(True)
     gpu_memory_limit_gib: float | None = setting(None, positive)
     require_idle_gpu: bool = setting(False)
+    # Which of `environments` a run takes its libraries from; this one by default.
+    environment: str = setting("", plain_name)
+    # The name of each environment, and its requirements file or interpreter.
+    environments: dict[str, str] = dataclasses.field(default_factory=dict)
     run: int = setting(1, at_least(1))
     # What the grid calls the arm that the run belongs to; see `arm`.
     arm_name: str = setting("", plain_name)
@@ -239,6 +244,14 @@ class TrainingArguments:
             return f"lora_target_modules: [] leaves no layer to adapt; write [{ALL_LINEAR}]"
         if ALL_LINEAR in self.lora_target_modules and len(self.lora_target_modules) > 1:
             return f"lora_target_modules: {ALL_LINEAR} stands for all layers; list it alone"
+        if self.environment and self.environment not in self.environments:
+            known = ", ".join(self.environments) or "none"
+            return (
+                f"environment: {show(self.environment)} is not among environments, which names "
+                f"{known}"
+            )
+        if self.environment and self.in_group:
+            return "environment: another environment trains on one GPU; set n_gpus: 1"
         if self.loss_type == "cce" and not self.bf16:
             return "loss_type: cce has no backward pass in fp32; set bf16: true"
         if not self.autocast and self.weights_dtype == "fp32":

@@ -23,7 +23,7 @@ SAME_MATHS = frozenset(
         *("eval_strategy", "per_device_eval_batch_size", "save_strategy"),
         *("include_num_input_tokens_seen", "padding_free", "torch_compile_mode"),
         *("liger_chunk_mem_const", "liger_implementation", "use_hub_kernels", "autocast"),
-        *("sharding", "reshard_after_forward"),
+        *("sharding", "reshard_after_forward", "environment"),
     }
 )
 # The settings that, together with the batch size, determine the rows a run is trained on.

@@ -175,7 +175,7 @@ def _compared_records(run: Run) -> dict[str, tuple[Any, Any]]:
     """What the run recorded that has to agree with other runs', as `_compared_settings`."""
     args = run.training_args
     compared: dict[str, tuple[Any, Any]] = {
-        what: (None, value_of(run)) for what, value_of in _RECORDED.items()
+        what: (args.environment, value_of(run)) for what, value_of in _RECORDED.items()
     }
     weights = tuple(value_on(name, args) for name in DECIDES_WEIGHTS)
     compared["the weights' checksum"] = (weights, _recorded(run, "weights", "checksum"))

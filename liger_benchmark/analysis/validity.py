@@ -182,6 +182,7 @@ _ENVIRONMENT = {
     "variables": "the environment variables",
     "triton_interpreter": "the use of Triton's interpreter",
 }
+_OF_ENVIRONMENT = ("python", "packages")
 _GPU = {"name": "the GPU", "memory_GiB": "the GPU's memory", "driver": "the driver",
         "power_limit_W": "the power limit"}  # fmt: skip
 # Packages that only watch or transport a run.
@@ -191,7 +192,10 @@ _NOT_MEASURED = ("flytekit", "wandb")
 def _other_conditions(run: Run, reference: Run, whom: str) -> Iterator[str]:
     """Differences of software and card from the reference's run; `whom` names its arm."""
     one, other = (r.record.get("environment", {}) for r in (run, reference))
+    others = run.training_args.environment != reference.training_args.environment
     for key, words in _ENVIRONMENT.items():
+        if others and key in _OF_ENVIRONMENT:
+            continue  # that is what the arms are compared for
         if key in one and key in other and _compared(one[key]) != _compared(other[key]):
             yield f"{words} differ from {whom}'s: {_difference(one[key], other[key])}"
     cards = [environment.get("gpu") or {} for environment in (one, other)]

@@ -32,6 +32,7 @@ NO_AXIS = {
     "dataset_name": "an experiment is about one dataset; run the command once for each",
     "dataset_config": "an experiment is about one dataset; run the command once for each",
     "dataset_split": "an experiment is about one dataset; run the command once for each",
+    "environments": "it names them; list the names in experiment_args.environment",
     "columns": "an experiment is about one dataset; run the command once for each",
     "report_to": "it changes nothing about a run",
     "require_idle_gpu": "it changes nothing about a run",
@@ -109,6 +110,7 @@ class ExperimentArguments:
     sharding: list[str] | None = _axis()
     reshard_after_forward: list[bool] | None = _axis()
     gpu_memory_limit_gib: list[float | None] | None = _axis()
+    environment: list[str] | None = _axis()
     arms: list[str] | None = None
     baseline: str | None = None
     # As JSON, since Flyte has no type for values of any kind.

@@ -24,6 +24,7 @@ from liger_benchmark.validation import InvalidInput, did_you_mean, refuse_repeat
 _NAMED_BY_VALUE = (
     *("optim", "loss_type", "attn_implementation", "lr_scheduler_type", "dataset_format", "peft"),
     *("packing_strategy", "torch_compile_mode", "liger_implementation", "sharding"),
+    "environment",
 )
 # What people call a head or the layers that are not transformers' own.
 _HEAD_NAMES = {"trl": "TRL", "cce": "CCE", "torch": "torch loss"}

@@ -24,6 +24,7 @@ from liger_benchmark.training.hub_kernels import check_installed
 from liger_benchmark.training.liger_kernels import liger_switches
 from liger_benchmark.training.liger_options import check_implementation
 from liger_benchmark.training.optional_packages import check_packages
+from liger_benchmark.training.other_environment import check_environment
 from liger_benchmark.training.triton_interpreter import check_without_gpu
 from liger_benchmark.validation import InvalidInput, show
 from liger_benchmark.wording import plural
@@ -70,6 +71,11 @@ def check_experiment(
             f"training_args.model_name: the config.json in {grid[0].model_name!r} is not a "
             "mapping in JSON; take it from the model again"
         )
+    if on_cluster and any(arguments.environment for arguments in grid):
+        raise InvalidInput(
+            "training_args.environment: other environments lie on this machine, and a cluster has "
+            "its image's only; run the experiment here, or once with each image"
+        )
     if not on_cluster:
         for arguments in grid:
             _check_extras(arguments)
@@ -86,6 +92,9 @@ def _check_extras(arguments: TrainingArguments) -> None:
     Raises:
         InvalidInput: naming the setting and the package.
     """
+    if arguments.environment:
+        check_environment(arguments)
+        return
     check_packages(arguments)
     check_head(arguments.loss_type)
     check_implementation(arguments)

@@ -56,6 +56,7 @@ from liger_benchmark.training.model import (
     weights_bytes,
     weights_checksum,
 )
+from liger_benchmark.training.other_environment import run_elsewhere
 from liger_benchmark.training.out_of_memory import (
     describe_out_of_memory,
     refuse_if_others_hold_it,
@@ -102,24 +103,10 @@ def run_condition(
         rows.append(row)
         on_row(row)
 
-    function: Callable[..., Any] = train
-    inputs: tuple[Any, ...] = (
-        arguments,
-        Path(dataset_folder),
-        Path(model_folder),
-        Path(output_folder),
-    )
-    if arguments.in_group:
-        function, inputs = train_group, (train, *inputs)
+    folders = (Path(dataset_folder), Path(model_folder), Path(output_folder))
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
-        record, process_seconds = run_isolated(
-            function,
-            *inputs,
-            on_message=keep,
-            devices=environment.visible_devices()[: arguments.n_gpus],
-            has_children=arguments.in_group,
-        )
+        record, process_seconds = _in_its_process(arguments, folders, keep)
     except ChildFailed as error:
         error.rows = rows
         raise
@@ -131,6 +118,23 @@ def run_condition(
     }
     record = {"started_at": started_at, **SESSION, **record, "phases": phases}
     return Run(arguments, outcome, pd.DataFrame(rows), record)
+
+
+def _in_its_process(
+    arguments: TrainingArguments, folders: tuple[Path, ...], on_message: Send
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Train in a fresh process: of another environment, of a group, or alone."""
+    if arguments.environment:
+        return run_elsewhere(train, arguments, *folders, on_message=on_message)
+    devices = environment.visible_devices()[: arguments.n_gpus]
+    if arguments.in_group:
+        return run_isolated(
+            *(train_group, train, arguments, *folders),
+            on_message=on_message,
+            devices=devices,
+            has_children=True,
+        )
+    return run_isolated(train, arguments, *folders, on_message=on_message, devices=devices)
 
 
 def train(

@@ -174,6 +174,12 @@ def describe_exit(exit_code: int | None) -> dict[str, str]:
     return {"type": "ProcessDied", "message": message, "traceback": ""}
 
 
+def environment_of_children() -> dict[str, str]:
+    """The environment variables that every child inherits."""
+    _prepare_fork_server()
+    return dict(os.environ)
+
+
 def _prepare_fork_server() -> None:
     """Set the environment that the fork server, and so every child, inherits."""
     # torch then asks NVML instead of CUDA for GPUs, and does not initialise CUDA before the fork.

@@ -17,7 +17,8 @@ from liger_benchmark.arguments import LOSSES
 from liger_benchmark.catalog import MODELS
 from liger_benchmark.training import heads
 from liger_benchmark.training.head_proof import Sighting, expected_head, head_mismatch, sighting
-from liger_benchmark.training.liger_options import n_chunks
+from liger_benchmark.training.liger_options import check_implementation, n_chunks
+from liger_benchmark.training.triton_interpreter import check_without_gpu
 from liger_benchmark.validation import InvalidInput
 
 LAYERS = ["rope", "rms_norm", "swiglu"]
@@ -110,6 +111,36 @@ def test_a_head_without_its_package_is_one_line(monkeypatch: pytest.MonkeyPatch)
         heads.check_head("cce")
     for loss_type in ("nll", "chunked_nll", "trl"):
         heads.check_head(loss_type)
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({"loss_type": "cce", "bf16": True}, "loss_type: cce"),
+        ({"use_hub_kernels": True}, "use_hub_kernels: true"),
+        ({"liger_implementation": "cutedsl"}, "liger_implementation: cutedsl"),
+    ],
+)
+def test_what_needs_a_gpu_is_one_line_without_one(changes: dict[str, Any], setting: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{setting} needs a GPU"):
+        check_without_gpu(replace(TINY, **changes))
+
+
+def test_what_cannot_be_combined_is_one_line() -> None:
+    for changes, problem in (
+        ({"loss_type": "cce"}, "loss_type: cce has no backward pass in fp32"),
+        ({"use_liger": True, "loss_type": "trl"}, "both replace the loss"),
+        ({"use_liger": True, "use_hub_kernels": True}, "both replace the layers"),
+    ):
+        with pytest.raises(InvalidInput, match=problem):
+            replace(TINY, **changes)
+
+
+def test_cutedsl_without_its_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *args: None)
+    arguments = replace(TINY, use_liger=True, liger_implementation="cutedsl")
+    with pytest.raises(InvalidInput, match="cutedsl needs the package nvidia-cutlass-dsl"):
+        check_implementation(arguments)
 
 
 def test_a_torch_without_the_head_is_one_line(

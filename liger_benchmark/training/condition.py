@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from liger_benchmark.arguments import BATCH_SIZE, FSDP2, TrainingArguments
+from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
-from liger_benchmark.training import compilation, environment, process_group, ranks, sharding
+from liger_benchmark.training import compilation, environment, process_group, sharding
 from liger_benchmark.training.activation import active_liger_parts, check_liger, loss_in_use
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import (
@@ -32,7 +32,6 @@ from liger_benchmark.training.device import (
     CpuDevice,
     CudaDevice,
     allocator_retries,
-    gpu_bytes,
     memory_of_others,
     set_up_device,
 )
@@ -41,9 +40,7 @@ from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
 from liger_benchmark.training.model import (
     describe_weights,
-    give_memory,
     load_model,
-    weights_bytes,
     weights_checksum,
 )
 from liger_benchmark.training.out_of_memory import (
@@ -53,6 +50,7 @@ from liger_benchmark.training.out_of_memory import (
 from liger_benchmark.training.phases import Phases, position
 from liger_benchmark.training.row_counts import RowCounts
 from liger_benchmark.training.trainer import build_trainer
+from liger_benchmark.training.weights_place import give_memory, where_to_make_it
 from liger_benchmark.validation import one_line
 
 if TYPE_CHECKING:
@@ -262,7 +260,7 @@ def _prepare_model(
     """
     if arguments.torch_compile:
         compilation.prepare(arguments.use_liger)
-    device, on_host = _where_to_make_it(arguments, folder, on_gpu)
+    device, on_host = where_to_make_it(arguments, folder, on_gpu)
     model = load_model(
         folder,
         use_liger=arguments.use_liger,
@@ -281,19 +279,6 @@ def _prepare_model(
     if device == "meta":
         give_memory(model)
     return model
-
-
-def _where_to_make_it(arguments: TrainingArguments, folder: Path, on_gpu: bool) -> tuple[str, bool]:
-    """The device of torch to make the model on, and whether a group makes it in main memory."""
-    if not on_gpu:
-        return "cpu", False
-    gpu = f"cuda:{ranks.rank()}"
-    if arguments.sharding != FSDP2:
-        return gpu, False
-    size = weights_bytes(folder, arguments.bf16)
-    if not sharding.weights_on_host(arguments, size, gpu_bytes()):
-        return gpu, False
-    return "cpu" if ranks.rank() == 0 else "meta", True
 
 
 def _check_loss(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from liger_benchmark.arguments import BATCH_SIZE, FSDP2, TrainingArguments
+from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
 from liger_benchmark.training import (
@@ -26,7 +26,6 @@ from liger_benchmark.training import (
     hub_kernels,
     liger_options,
     process_group,
-    ranks,
     sharding,
 )
 from liger_benchmark.training.activation import active_liger_parts, check_liger
@@ -41,7 +40,6 @@ from liger_benchmark.training.dataset import (
 from liger_benchmark.training.device import (
     CpuDevice,
     CudaDevice,
-    gpu_bytes,
     memory_of_others,
     set_up_device,
 )
@@ -51,9 +49,7 @@ from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
 from liger_benchmark.training.model import (
     describe_weights,
-    give_memory,
     load_model,
-    weights_bytes,
     weights_checksum,
 )
 from liger_benchmark.training.other_environment import run_elsewhere
@@ -64,6 +60,7 @@ from liger_benchmark.training.out_of_memory import (
 from liger_benchmark.training.phases import Phases, position
 from liger_benchmark.training.row_counts import RowCounts
 from liger_benchmark.training.trainer import build_trainer
+from liger_benchmark.training.weights_place import give_memory, where_to_make_it
 from liger_benchmark.validation import one_line
 
 if TYPE_CHECKING:
@@ -129,7 +126,8 @@ def _in_its_process(
     devices = environment.visible_devices()[: arguments.n_gpus]
     if arguments.in_group:
         return run_isolated(
-            *(train_group, train, arguments, *folders),
+            train_group,
+            *(train, arguments, *folders),
             on_message=on_message,
             devices=devices,
             has_children=True,
@@ -280,7 +278,7 @@ def _prepare_model(
     liger_options.apply(arguments)
     if arguments.torch_compile:
         compilation.prepare(arguments.use_liger)
-    device, on_host = _where_to_make_it(arguments, folder, on_gpu)
+    device, on_host = where_to_make_it(arguments, folder, on_gpu)
     model = load_model(
         folder,
         use_liger=arguments.use_liger,
@@ -303,19 +301,6 @@ def _prepare_model(
     if device == "meta":
         give_memory(model)
     return model
-
-
-def _where_to_make_it(arguments: TrainingArguments, folder: Path, on_gpu: bool) -> tuple[str, bool]:
-    """The device of torch to make the model on, and whether a group makes it in main memory."""
-    if not on_gpu:
-        return "cpu", False
-    gpu = f"cuda:{ranks.rank()}"
-    if arguments.sharding != FSDP2:
-        return gpu, False
-    size = weights_bytes(folder, arguments.has_bf16_weights)
-    if not sharding.weights_on_host(arguments, size, gpu_bytes()):
-        return gpu, False
-    return "cpu" if ranks.rank() == 0 else "meta", True
 
 
 def _put_head_in_place(

@@ -86,21 +86,6 @@ def _made_on(device: str) -> contextlib.AbstractContextManager[Any]:
     return torch.device(device)
 
 
-def give_memory(model: PreTrainedModel) -> None:
-    """Move the parameters of a model on the meta device to main memory, without values.
-
-    accelerate tells parameters apart by their addresses. The memory is not used before it is
-    written to.
-    """
-    import torch
-
-    for module in model.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            empty = torch.empty_like(parameter, device="cpu")
-            setattr(module, name, torch.nn.Parameter(empty, parameter.requires_grad))
-    model.tie_weights()
-
-
 def _load_weights(
     auto_class: Any, folder: Path, device: str, options: dict[str, Any]
 ) -> PreTrainedModel:
@@ -139,17 +124,6 @@ def _load_weights(
                 "same model"
             )
     return model
-
-
-def weights_bytes(folder: Path, bf16: bool) -> int:
-    """The size of the model's weights, from its config.json."""
-    import torch
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config)
-    return sum(parameter.numel() for parameter in model.parameters()) * (2 if bf16 else 4)
 
 
 def weights_checksum(model: PreTrainedModel) -> str:

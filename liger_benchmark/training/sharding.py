@@ -19,9 +19,6 @@ from liger_benchmark.training import ranks
 if TYPE_CHECKING:
     import torch
 
-# The share of a GPU's memory up to which every rank makes the whole model before it gives up
-# what is not its part. Above it the model is made in main memory, once.
-WHOLE_MODEL_SHARE = 0.6
 # What wrappers of torch add to the names of parameters.
 _WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
 
@@ -34,7 +31,7 @@ def trainer_settings(arguments: TrainingArguments, *, weights_on_host: bool) -> 
     There is no autocast then, and activation checkpointing is FSDP's own.
 
     Args:
-        weights_on_host: see the function of this name.
+        weights_on_host: see `weights_place`.
     """
     if arguments.sharding == FSDP2:
         return {
@@ -84,22 +81,6 @@ def end() -> None:
 
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def weights_on_host(arguments: TrainingArguments, n_bytes: int, total_bytes: int) -> bool:
-    """Whether the ranks make their model in main memory, once, instead of each on its GPU.
-
-    The whole model on each GPU starts from the same weights as a run on one. Where it does not fit
-    beside its part, rank 0 makes it in main memory and sends each rank its part; random weights are
-    then others, since a CPU draws other numbers than a GPU.
-
-    Args:
-        n_bytes: the size of all weights.
-        total_bytes: the memory of a GPU, of which all ranks have as much.
-    """
-    if arguments.gpu_memory_limit_gib is not None:
-        total_bytes = min(total_bytes, int(arguments.gpu_memory_limit_gib * 2**30))
-    return arguments.sharding == FSDP2 and n_bytes > WHOLE_MODEL_SHARE * total_bytes
 
 
 def plain_name(name: str) -> str:

@@ -16,8 +16,8 @@ from liger_benchmark.experiment.estimate import gpu_hours
 from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.training import environment
 from liger_benchmark.training.dataset import rows_needed
-from liger_benchmark.training.sharding import weights_on_host
 from liger_benchmark.training.trainer import sft_config
+from liger_benchmark.training.weights_place import weights_on_host
 from liger_benchmark.validation import InvalidInput
 
 

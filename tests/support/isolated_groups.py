@@ -119,7 +119,7 @@ def train_with_weights_on_the_host(
 
 def _on_the_host(*args: Any, **kwargs: Any) -> dict[str, Any]:
     place = ("cpu" if ranks.rank() == 0 else "meta", True)
-    condition._where_to_make_it = lambda *_: place
+    condition.where_to_make_it = lambda *_: place
     return condition.train(*args, **kwargs)
 
 

@@ -24,7 +24,7 @@ def where_to_make_it(arguments: TrainingArguments, folder: Path, on_gpu: bool) -
     gpu = f"cuda:{ranks.rank()}"
     if arguments.sharding != FSDP2:
         return gpu, False
-    size = weights_bytes(folder, arguments.bf16)
+    size = weights_bytes(folder, arguments.has_bf16_weights)
     if not weights_on_host(arguments, size, gpu_bytes()):
         return gpu, False
     return "cpu" if ranks.rank() == 0 else "meta", True

@@ -65,13 +65,13 @@ def results(analysis: Analysis) -> str:
             paragraph(analysis.headline, "headline"),
             _under_the_headline(analysis, warnings),
             answer(analysis),
-            step_by_step(analysis),
-            liger_against_the_same(analysis),
             *(
                 [_main_table(analysis), _what_failed(analysis), _warnings(warnings)]
                 if analysis.hardware.trial
                 else [
                     _bar_plots(analysis) if analysis.cells["n_completed"].any() else "",
+                    step_by_step(analysis),
+                    liger_against_the_same(analysis),
                     _what_to_turn_on(analysis),
                     _what_failed(analysis),
                     _claims(analysis),

@@ -179,6 +179,10 @@ def silence_libraries() -> None:
     transformers.utils.logging.set_verbosity_error()
     # Liger warns about optional backends that are not installed.
     logging.getLogger("liger_kernel").setLevel(logging.ERROR)
+    # trl warns that attention other than flash attention may let documents see each other: each run
+    # proves that they do not.
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     # trl sets this option by the name that transformers has deprecated.
     warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
 

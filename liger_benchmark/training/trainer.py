@@ -162,7 +162,7 @@ class _Measured(_Trainer):
 
         with torch.random.fork_rng(), self.compute_loss_context_manager():
             torch.manual_seed(self.args.seed)  # dropout in adapters
-            return float(self.compute_loss(self.model_wrapped, dict(batch)))
+            return float(self.compute_loss(self.model_wrapped, dict(batch)).detach())
 
     def rehearse(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> None:
         """Compute the first micro-batch with another number of labels, then as it is.

@@ -124,3 +124,13 @@ def test_a_ladder_is_read_back_in_its_order_and_can_be_repeated(tmp_path: Path) 
     again = read_inputs(yaml.safe_load(inputs_yaml(read))).grid
     assert [a.arm for a in again[:4]] == list(ARMS)
     assert [a.optim for a in again[:4]] == ["sgd", "sgd", "sgd", "adamw_torch"]
+
+
+def test_a_wide_interval_stays_in_the_figure(recwarn: pytest.WarningsRecorder) -> None:
+    runs = [
+        make_run(arm, 16, repeat, **{**settings, "rate": rate})
+        for repeat, rate in ((1, 500.0), (2, 10.0))
+        for arm, settings in ARMS.items()
+    ]
+    assert "<svg" in step_by_step(analyse(runs))
+    assert not [w for w in recwarn if "constrained_layout" in str(w.message)]

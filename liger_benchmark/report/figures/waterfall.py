@@ -75,8 +75,10 @@ def _panel(
         low, high = (cell[f"{column}_{end}"] for end in ("low", "high"))
         end = max(value, before)
         if known(low) and known(high) and high > low:
-            axes.plot([low / divisor, high / divisor], [row, row], color=TEXT, linewidth=1.2)
-            end = max(end, high / divisor)
+            # A wide interval of few repeats goes to the edges.
+            low, high = max(low / divisor, 0.0), min(high / divisor, 0.85 * top)
+            axes.plot([low, high], [row, row], color=TEXT, linewidth=1.2)
+            end = max(end, high)
         text = number(value, 0 if divisor == 1.0 else 1)
         axes.text(end + 0.02 * top, row, text, va="center", color=TEXT)
         before = value

@@ -162,12 +162,12 @@ def _fits_one(claim: LinkedInClaim, args: TrainingArguments) -> bool:
 
 def _judged(claim: LinkedInClaim, grid: MeasuredGrid) -> LinkedInJudgement:
     speed = PublishedRange(
-        "throughput", "Throughput", f"{signed(claim.speedup)} %", "speedup", (claim.speedup,) * 2
+        "throughput", "Throughput", f"{signed(claim.speedup)}%", "speedup", (claim.speedup,) * 2
     )
     memory = PublishedRange(
         "memory",
         "Peak reserved memory",
-        f"{number(claim.memory_saving, 1)} % less",
+        f"{number(claim.memory_saving, 1)}% less",
         "memory_saving",
         (claim.memory_saving,) * 2,
     )

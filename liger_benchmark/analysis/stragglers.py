@@ -23,5 +23,5 @@ def stragglers(runs: Sequence[Run]) -> Iterator[str]:
         worst = max(late, key=lambda name: late[name])
         yield (
             f"In {plural(len(late), 'run')} the steps of one GPU took longer than another's, at "
-            f"most by {number(100 * (late[worst] - 1))} % in {worst}: they waited for each other."
+            f"most by {number(100 * (late[worst] - 1))}% in {worst}: they waited for each other."
         )

@@ -16,6 +16,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from liger_benchmark.catalog import DATASETS, MODELS
+from liger_benchmark.choices import (
+    ADAPTERS,
+    ALL_LINEAR,
+    ATTENTION,
+    AUTO,
+    COMPILE_MODES,
+    DATASET_FORMATS,
+    DDP,
+    DEFAULT_LIGER_KERNELS,
+    LIGER,
+    LIGER_IMPLEMENTATIONS,
+    LIGER_KERNELS,
+    LONGEST_SLUG,
+    LOSSES,
+    LR_SCHEDULERS,
+    OPTIMIZERS,
+    PACKING_STRATEGIES,
+    ROW_COLUMNS,
+    SHARDINGS,
+    STRATEGIES,
+    TRACKERS,
+    VANILLA,
+    WEIGHTS_DTYPES,
+)
+from liger_benchmark.conflicts import conflict
 from liger_benchmark.validation import (
     Check,
     InvalidInput,
@@ -27,77 +52,7 @@ from liger_benchmark.validation import (
     positive,
     read_fields,
     setting,
-    show,
 )
-
-# The names transformers gives them; a test holds both tuples against the installed library. Some
-# optimisers need a package that requirements.txt does not have: see `training.optional_packages`.
-OPTIMIZERS = (
-    *("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"),
-    *("adamw_8bit", "adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit"),
-    *("lion_8bit", "lion_32bit", "paged_lion_8bit", "paged_lion_32bit"),
-    *("ademamix", "ademamix_8bit", "paged_ademamix_32bit", "paged_ademamix_8bit"),
-    *("rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit"),
-    *("adamw_torch_4bit", "adamw_torch_8bit", "adamw_torch_xla", "adamw_torch_npu_fused"),
-    *("adamw_anyprecision", "grokadamw", "stable_adamw", "lomo", "adalomo"),
-    *("galore_adamw", "galore_adamw_8bit", "galore_adafactor", "galore_adamw_layerwise"),
-    *("galore_adamw_8bit_layerwise", "galore_adafactor_layerwise"),
-    *("apollo_adamw", "apollo_adamw_layerwise"),
-    *("schedule_free_radam", "schedule_free_adamw", "schedule_free_sgd"),
-)
-LR_SCHEDULERS = (
-    "linear",
-    "cosine",
-    "cosine_with_restarts",
-    "polynomial",
-    "constant",
-    "constant_with_warmup",
-    "inverse_sqrt",
-)
-# Characters. A folder's name has 255 at most; `store` and `files` append a key and a suffix.
-LONGEST_SLUG = 160
-STRATEGIES = ("no", "steps", "epoch")
-TRACKERS = ("none", "wandb")
-# What turns the last hidden states into a loss; see `training.heads`.
-LOSSES = ("nll", "chunked_nll", "trl", "cce", "torch")
-COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
-LIGER_IMPLEMENTATIONS = ("triton", "cutedsl")
-# How several GPUs share the work: each has the whole model, or a part of it (FSDP2 is torch's
-# fully_shard, ZeRO-3 is DeepSpeed's).
-DDP, FSDP2, ZERO3 = SHARDINGS = ("ddp", "fsdp2", "zero3")
-# Flash attention needs a package of its own: see `training.optional_packages`.
-ATTENTION = ("sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3")
-DATASET_FORMATS = ("text", "prompt_completion", "messages")
-# The format is found by the rows' columns.
-AUTO = "auto"
-# The columns that a format reads, see `training.row_formats`.
-ROW_COLUMNS = (
-    *("text", "prompt", "completion", "messages", "conversations"),
-    *("instruction", "input", "output", "system", "tools"),
-)
-# Liger's own names. The first four are what Liger turns on by itself.
-LOSS_KERNELS = ("fused_linear_cross_entropy", "cross_entropy")
-LIGER_KERNELS = ("rope", "rms_norm", "swiglu", *LOSS_KERNELS)
-DEFAULT_LIGER_KERNELS = LIGER_KERNELS[:4]
-# Settings without effect unless another one is on.
-EFFECTIVE_WITH = {
-    "liger_kernels": "use_liger",
-    "liger_chunk_mem_const": "use_liger",
-    "liger_implementation": "use_liger",
-    "torch_compile_mode": "torch_compile",
-    "autocast": "bf16",
-    "packing_strategy": "packing",
-    **dict.fromkeys(("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"), "peft"),
-}
-# The two arms that the blog compares, and the field that results are plotted against.
-LIGER, VANILLA = "Liger", "vanilla"
-ADAPTERS = ("lora",)
-WEIGHTS_DTYPES = ("bf16", "fp32")
-# TRL's third, "wrapped", cuts documents anywhere and lets them see each other.
-PACKING_STRATEGIES = ("bfd", "bfd_split")
-# peft's word for every linear layer but the head.
-ALL_LINEAR = "all-linear"
-BATCH_SIZE = "per_device_train_batch_size"
 
 
 def _source(builtin_names: Iterable[str]) -> Check:
@@ -223,54 +178,9 @@ class TrainingArguments:
                 f"it must be less than max_steps, {self.max_steps}",
                 "training_args",
             )
-        problem = self._conflict()
+        problem = conflict(self)
         if problem:
             raise InvalidInput(problem, "training_args")
-
-    def _conflict(self) -> str | None:
-        """What is wrong with settings taken together, beginning with the key; else None."""
-        if self.load_in_4bit and self.peft is None:
-            return (
-                "load_in_4bit: true needs adapters, since weights in 4 bits cannot be trained; set "
-                "peft: lora"
-            )
-        if self.packing and self.padding_free:
-            return "padding_free: true is what packing does already; leave it out"
-        if self.fp16 and self.bf16:
-            return "fp16: true and bf16: true exclude each other; set bf16: false"
-        if self.weights_dtype == "bf16" and not self.bf16:
-            return "weights_dtype: bf16 needs bf16: true, since autocast would not make them fp32"
-        if not self.lora_target_modules:
-            return f"lora_target_modules: [] leaves no layer to adapt; write [{ALL_LINEAR}]"
-        if ALL_LINEAR in self.lora_target_modules and len(self.lora_target_modules) > 1:
-            return f"lora_target_modules: {ALL_LINEAR} stands for all layers; list it alone"
-        if self.environment and self.environment not in self.environments:
-            known = ", ".join(self.environments) or "none"
-            return (
-                f"environment: {show(self.environment)} is not among environments, which names "
-                f"{known}"
-            )
-        if self.environment and self.in_group:
-            return "environment: another environment trains on one GPU; set n_gpus: 1"
-        if self.loss_type == "cce" and not self.bf16:
-            return "loss_type: cce has no backward pass in fp32; set bf16: true"
-        if not self.autocast and self.weights_dtype == "fp32":
-            return "autocast: false with weights_dtype: fp32 would compute in fp32; set bf16: false"
-        if not self.use_liger:
-            return None
-        if self.use_hub_kernels:
-            return "use_hub_kernels: true and use_liger both replace the layers; set one of them"
-        losses = [kernel for kernel in LOSS_KERNELS if kernel in self.liger_kernels]
-        if not self.liger_kernels:
-            return "liger_kernels: [] leaves nothing of Liger; set use_liger: false instead"
-        if len(losses) > 1:
-            return f"liger_kernels: {' and '.join(losses)} exclude each other; list one of them"
-        if losses and self.loss_type != "nll":
-            return (
-                f'loss_type: "{self.loss_type}" and Liger\'s {losses[0]} both replace the loss; '
-                f"leave {losses[0]} out of liger_kernels"
-            )
-        return None
 
     @classmethod
     def from_mapping(cls, mapping: Any) -> TrainingArguments:

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liger_benchmark.arguments import LR_SCHEDULERS, OPTIMIZERS, TrainingArguments
+from liger_benchmark.arguments import (
+    TrainingArguments,
+)
+from liger_benchmark.choices import (
+    LR_SCHEDULERS,
+    OPTIMIZERS,
+)
 from liger_benchmark.experiment.axes import MAX_GRID, ExperimentArguments
 from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.experiment.inputs_file import read_inputs_file

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from liger_benchmark.arguments import BATCH_SIZE, EFFECTIVE_WITH, VANILLA, TrainingArguments
+from liger_benchmark.arguments import (
+    TrainingArguments,
+)
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+    EFFECTIVE_WITH,
+    VANILLA,
+)
 from liger_benchmark.experiment.axes import AXES
 from liger_benchmark.run import Run
 from liger_benchmark.validation import did_you_mean, show

@@ -12,7 +12,12 @@ import pandas as pd
 
 from liger_benchmark.analysis.arms import arguments_by_arm, same_gradients, settings_of
 from liger_benchmark.analysis.comparison import compare
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.arguments import (
+    TrainingArguments,
+)
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+)
 from liger_benchmark.run import Run
 
 

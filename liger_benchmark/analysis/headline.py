@@ -17,7 +17,11 @@ from liger_benchmark.analysis.headline_words import (
 )
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.analysis.notes import against_trl
-from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+    LIGER,
+    VANILLA,
+)
 from liger_benchmark.columns import AVG_TOKENS_PER_SECOND
 from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY
 from liger_benchmark.wording import (

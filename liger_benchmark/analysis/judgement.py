@@ -52,7 +52,11 @@ from liger_benchmark.analysis.claims import (
     against_range,
 )
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
-from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+    LIGER,
+    VANILLA,
+)
 from liger_benchmark.wording import (
     all_the_same,
     batch_sizes,

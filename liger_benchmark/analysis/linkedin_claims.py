@@ -17,7 +17,16 @@ from typing import Any
 from liger_benchmark.analysis.claims import Claim, PublishedRange
 from liger_benchmark.analysis.judgement import judge_range
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
-from liger_benchmark.arguments import BATCH_SIZE, FSDP2, LIGER, VANILLA, ZERO3, TrainingArguments
+from liger_benchmark.arguments import (
+    TrainingArguments,
+)
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+    FSDP2,
+    LIGER,
+    VANILLA,
+    ZERO3,
+)
 from liger_benchmark.run import Run
 from liger_benchmark.wording import enumerate_words, number, signed
 

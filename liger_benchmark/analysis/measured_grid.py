@@ -25,7 +25,11 @@ from liger_benchmark.analysis.ladder import compare_steps
 from liger_benchmark.analysis.overhead import largest_overheads
 from liger_benchmark.analysis.runs_table import table_of_runs
 from liger_benchmark.analysis.validity import invalid_reasons
-from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+    LIGER,
+    VANILLA,
+)
 from liger_benchmark.columns import TOTAL_PEAK_RESERVED_MB, TOTAL_PEAK_RESIDENT_SET_MB
 from liger_benchmark.run import COMPLETED, Run, retries
 from liger_benchmark.wording import model_title

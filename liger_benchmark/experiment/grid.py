@@ -9,13 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from liger_benchmark.arguments import (
+    TrainingArguments,
+)
+from liger_benchmark.choices import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,
     EFFECTIVE_WITH,
     LIGER,
     LOSS_KERNELS,
     VANILLA,
-    TrainingArguments,
 )
 from liger_benchmark.experiment.axes import MAX_GRID, ExperimentArguments
 from liger_benchmark.validation import InvalidInput, did_you_mean, refuse_repeated, show

@@ -13,7 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from liger_benchmark.arguments import FSDP2, ZERO3, TrainingArguments
+from liger_benchmark.arguments import (
+    TrainingArguments,
+)
+from liger_benchmark.choices import (
+    FSDP2,
+    ZERO3,
+)
 from liger_benchmark.experiment.estimate import config_at_hand
 from liger_benchmark.sources.fetch import origin_of
 from liger_benchmark.training import environment

@@ -12,9 +12,11 @@ from liger_benchmark.analysis.notes import break_even_of_compiling, many_chunks
 from liger_benchmark.analysis.result_folders import COMPARED_PACKAGES
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import (
+    TrainingArguments,
+)
+from liger_benchmark.choices import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,
-    TrainingArguments,
 )
 from liger_benchmark.report.answer import answer
 from liger_benchmark.report.arm_order import arms_shown

@@ -14,7 +14,11 @@ from liger_benchmark.analysis.claims import (
 )
 from liger_benchmark.analysis.runs_table import PADDED_TOKENS_PER_SECOND
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+    LIGER,
+    VANILLA,
+)
 from liger_benchmark.columns import TOTAL_PEAK_RESIDENT_SET_MB
 from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.blog import claims_apply

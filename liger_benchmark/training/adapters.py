@@ -17,7 +17,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from liger_benchmark.arguments import ALL_LINEAR, TrainingArguments
+from liger_benchmark.arguments import (
+    TrainingArguments,
+)
+from liger_benchmark.choices import (
+    ALL_LINEAR,
+)
 
 if TYPE_CHECKING:
     import torch

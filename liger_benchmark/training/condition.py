@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.arguments import (
+    TrainingArguments,
+)
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+)
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
 from liger_benchmark.training import (
@@ -41,6 +46,7 @@ from liger_benchmark.training.device import (
     CpuDevice,
     CudaDevice,
     memory_of_others,
+    record_gpu_at_end,
     set_up_device,
 )
 from liger_benchmark.training.flops import flops_per_token
@@ -59,9 +65,9 @@ from liger_benchmark.training.out_of_memory import (
 )
 from liger_benchmark.training.phases import Phases, position
 from liger_benchmark.training.row_counts import RowCounts
+from liger_benchmark.training.saving import run_steps, save
 from liger_benchmark.training.trainer import build_trainer
 from liger_benchmark.training.weights_place import give_memory, where_to_make_it
-from liger_benchmark.validation import one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -190,12 +196,12 @@ def train(
             for other in callbacks:
                 trainer.add_callback(other)
         with phases("training"):
-            _run_steps(trainer, callback, record)
+            run_steps(trainer, callback, record)
         with phases("save"):
             _record_observation(trainer, model, record)
             seen = trainer.observed
             record["flops"] = flops_per_token(model, arguments, seen.lengths, seen.tokens)
-            _save(trainer, arguments, record)
+            save(trainer, arguments, record)
     except Exception as error:
         out_of_memory = describe_out_of_memory(error)
         if out_of_memory is None:
@@ -204,7 +210,7 @@ def train(
             refuse_if_others_hold_it(memory_of_others(record["environment"]["gpu"]), error)
         record["out_of_memory"] = {**position(phases, callback), **out_of_memory}
     if isinstance(device, CudaDevice):
-        _record_gpu_at_end(device, record)
+        record_gpu_at_end(device, record)
     record["phases"] = phases.with_steps(callback)
     return record
 
@@ -213,39 +219,6 @@ def _record_observation(trainer: Any, model: PreTrainedModel, record: dict[str, 
     record |= trainer.observed.record()
     end = weights_checksum(model)
     record["proof"]["weights_changed"] = end != record["weights"]["checksum"]
-
-
-def _record_gpu_at_end(device: CudaDevice, record: dict[str, Any]) -> None:
-    record["memory"] = device.retries()
-    gpu = record["environment"]["gpu"]
-    gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}
-    gpu["others_memory_MB"]["end"] = memory_of_others(gpu)
-
-
-def _run_steps(trainer: Any, callback: EfficiencyCallback, record: dict[str, Any]) -> None:
-    """Train. What was measured stays if the GPU has no memory for the checkpoint at the end."""
-    try:
-        trainer.train()
-    except Exception as error:
-        is_last = callback.steps_this_session == trainer.args.max_steps
-        if not (is_last and callback.stage == "checkpoint" and describe_out_of_memory(error)):
-            raise
-        record["save_error"] = one_line(error)
-
-
-def _save(trainer: Any, arguments: TrainingArguments, record: dict[str, Any]) -> None:
-    """Save the trainer's state, and the model if checkpoints are on.
-
-    What was measured stays if the GPU has no memory left for that: it is noted as `save_error`.
-    """
-    try:
-        trainer.save_state()
-        if arguments.save_strategy != "no":
-            trainer.save_model()
-    except Exception as error:
-        if describe_out_of_memory(error) is None:
-            raise
-        record["save_error"] = one_line(error)
 
 
 def _prepare_rows(

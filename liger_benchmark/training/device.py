@@ -216,3 +216,11 @@ def memory_of_others(gpu: dict[str, Any] | None) -> float:
     if ranks.in_group():
         ours += NCCL_MB
     return max(environment.memory_used_MB() - ours, 0.0)
+
+
+def record_gpu_at_end(device: CudaDevice, record: dict[str, Any]) -> None:
+    """Record what the GPU and its allocator did, and what others hold of its memory now."""
+    record["memory"] = device.retries()
+    gpu = record["environment"]["gpu"]
+    gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}
+    gpu["others_memory_MB"]["end"] = memory_of_others(gpu)

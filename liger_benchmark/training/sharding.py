@@ -13,7 +13,14 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from liger_benchmark.arguments import DDP, FSDP2, ZERO3, TrainingArguments
+from liger_benchmark.arguments import (
+    TrainingArguments,
+)
+from liger_benchmark.choices import (
+    DDP,
+    FSDP2,
+    ZERO3,
+)
 from liger_benchmark.training import ranks
 
 if TYPE_CHECKING:

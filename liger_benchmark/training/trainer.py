@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from liger_benchmark.arguments import ALL_LINEAR, TrainingArguments
+from liger_benchmark.arguments import (
+    TrainingArguments,
+)
+from liger_benchmark.choices import (
+    ALL_LINEAR,
+)
 from liger_benchmark.training import environment, heads, ranks, sharding
 from liger_benchmark.training.compilation import begins_graphs, compile_mode
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import PAD_TO_MULTIPLE_OF
-from liger_benchmark.training.documents import documents_in, influence_of_others
+from liger_benchmark.training.documents import influence_of_others
 from liger_benchmark.training.gradients import gradient_fingerprint
-from liger_benchmark.training.head_proof import Sighting, sighting
+from liger_benchmark.training.head_proof import sighting
 from liger_benchmark.training.measurement import EfficiencyCallback
+from liger_benchmark.training.observation import Observation
 from liger_benchmark.training.proof import ArmMismatch, live_facts, mismatch
 from liger_benchmark.training.rehearsal import with_other_label_count
 
@@ -71,54 +74,6 @@ def build_trainer(
     # It prints every log line to the standard output.
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer
-
-
-@dataclass
-class Observation:
-    """What a run trained on and computed, for its record.
-
-    Attributes:
-        batches: a hash of all documents as they were trained, in order: lengths, ids and labels. It
-            does not depend on how a batch is laid out.
-        lengths: how many documents of each length, in tokens.
-        tokens, padding_tokens: of all batches.
-        gradients: see `gradient_fingerprint`; of the first step (on a GPU its first micro-batch),
-            before clipping.
-        proof: see `live_facts`.
-        head: what was seen of the head in the first loss; None in a compiled model.
-    """
-
-    batches: Any = field(default_factory=hashlib.sha256)
-    lengths: Counter[int] = field(default_factory=Counter)
-    tokens: int = 0
-    padding_tokens: int = 0
-    gradients: dict[str, list[float] | None] = field(default_factory=dict)
-    proof: dict[str, Any] = field(default_factory=dict)
-    head: Sighting | None = None
-
-    def add_batch(self, batch: Any) -> int:
-        """Add a micro-batch; returns its number of tokens without padding."""
-        ids, labels, lengths = documents_in(batch)
-        self.batches.update(f"{lengths}".encode())
-        for values in (ids, labels):
-            self.batches.update(values.contiguous().numpy().tobytes())
-        self.lengths.update(lengths)
-        tokens, real_tokens = batch["input_ids"].numel(), sum(lengths)
-        self.tokens += tokens
-        self.padding_tokens += tokens - real_tokens
-        return real_tokens
-
-    def record(self) -> dict[str, Any]:
-        """The observation as parts of a record."""
-        return {
-            "batches": {
-                "checksum": self.batches.hexdigest()[:16],
-                "padding_fraction": round(self.padding_tokens / max(self.tokens, 1), 4),
-                "documents": self.lengths.total(),
-            },
-            "gradients": self.gradients,
-            "proof": self.proof,
-        }
 
 
 class _Measured(_Trainer):

@@ -34,7 +34,7 @@ from liger_benchmark.training import (
     sharding,
 )
 from liger_benchmark.training.activation import active_liger_parts, check_liger
-from liger_benchmark.training.adapters import add_adapters, base_model
+from liger_benchmark.training.adapters import add_adapters
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import (
     check_token_ids,
@@ -45,7 +45,6 @@ from liger_benchmark.training.dataset import (
 from liger_benchmark.training.device import (
     CpuDevice,
     CudaDevice,
-    memory_of_others,
     record_gpu_at_end,
     set_up_device,
 )
@@ -59,10 +58,7 @@ from liger_benchmark.training.model import (
     weights_checksum,
 )
 from liger_benchmark.training.other_environment import run_elsewhere
-from liger_benchmark.training.out_of_memory import (
-    describe_out_of_memory,
-    refuse_if_others_hold_it,
-)
+from liger_benchmark.training.out_of_memory import reason_or_raise
 from liger_benchmark.training.phases import Phases, position
 from liger_benchmark.training.row_counts import RowCounts
 from liger_benchmark.training.saving import run_steps, save
@@ -181,18 +177,9 @@ def train(
             model = _prepare_model(arguments, model_folder, on_gpu, record)
             check_token_ids(rows, cast(Any, model.get_input_embeddings()).num_embeddings)
         with phases("trainer"):
-            forward = vars(model).get("forward")
-            trainer = build_trainer(
-                arguments,
-                model,
-                tokenizer,
-                *rows,
-                output_folder,
-                callback,
-                compilations,
-                weights_on_host=record["weights"]["made"] == "on the host",
+            trainer = _trainer(
+                arguments, model, tokenizer, *rows, output_folder, callback, compilations, record
             )
-            _put_head_in_place(arguments, model, forward, record)
             for other in callbacks:
                 trainer.add_callback(other)
         with phases("training"):
@@ -203,16 +190,34 @@ def train(
             record["flops"] = flops_per_token(model, arguments, seen.lengths, seen.tokens)
             save(trainer, arguments, record)
     except Exception as error:
-        out_of_memory = describe_out_of_memory(error)
-        if out_of_memory is None:
-            raise
-        if on_gpu:
-            refuse_if_others_hold_it(memory_of_others(record["environment"]["gpu"]), error)
+        out_of_memory = reason_or_raise(error, record["environment"]["gpu"])
         record["out_of_memory"] = {**position(phases, callback), **out_of_memory}
     if isinstance(device, CudaDevice):
         record_gpu_at_end(device, record)
     record["phases"] = phases.with_steps(callback)
     return record
+
+
+def _trainer(
+    arguments: TrainingArguments,
+    model: PreTrainedModel,
+    tokenizer: Any,
+    train_rows: Any,
+    eval_rows: Any,
+    output_folder: Path,
+    callback: EfficiencyCallback,
+    compilations: CompilationCounter,
+    record: dict[str, Any],
+) -> Any:
+    """The trainer, with the arm's head in place."""
+    forward = vars(model).get("forward")
+    trainer = build_trainer(
+        *(arguments, model, tokenizer, train_rows, eval_rows, output_folder),
+        *(callback, compilations),
+        weights_on_host=record["weights"]["made"] == "on the host",
+    )
+    heads.put_arms_head_in_place(arguments, model, forward, record)
+    return trainer
 
 
 def _record_observation(trainer: Any, model: PreTrainedModel, record: dict[str, Any]) -> None:
@@ -274,28 +279,3 @@ def _prepare_model(
     if device == "meta":
         give_memory(model)
     return model
-
-
-def _put_head_in_place(
-    arguments: TrainingArguments, model: PreTrainedModel, forward: Any, record: dict[str, Any]
-) -> None:
-    """Give the live model its arm's head, verify that it is there, and record it.
-
-    Args:
-        forward: see `heads.put_in_place`.
-
-    Raises:
-        RuntimeError: if another head is in place.
-    """
-    random_weights = record["weights"]["origin"] == "random"
-    model = base_model(model)
-    record["head"] = heads.put_in_place(
-        model, arguments.loss_type, forward, random_weights=random_weights
-    )
-    record["head"] |= liger_options.describe_chunks(arguments, model.config)
-    record["loss"] = heads.head_in_place(model)
-    if record["loss"] != arguments.loss_type:
-        raise RuntimeError(
-            f"loss_type: {arguments.loss_type} was asked for, and the live model computes "
-            f"{record['loss']}"
-        )

@@ -23,6 +23,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.training import liger_options
 from liger_benchmark.training.adapters import base_model
 from liger_benchmark.training.chunked_loss import chunked_loss
 from liger_benchmark.training.dataset import IGNORED
@@ -238,3 +240,28 @@ def head_in_place(model: PreTrainedModel) -> str:
     if function.__code__.co_name in _TRLS_FORWARDS:
         return TRL
     return getattr(function, "loss_type", PLAIN)
+
+
+def put_arms_head_in_place(
+    arguments: TrainingArguments, model: PreTrainedModel, forward: Any, record: dict[str, Any]
+) -> None:
+    """Give the live model its arm's head, verify that it is there, and record it.
+
+    Args:
+        forward: see `put_in_place`.
+
+    Raises:
+        RuntimeError: if another head is in place.
+    """
+    random_weights = record["weights"]["origin"] == "random"
+    model = base_model(model)
+    record["head"] = put_in_place(
+        model, arguments.loss_type, forward, random_weights=random_weights
+    )
+    record["head"] |= liger_options.describe_chunks(arguments, model.config)
+    record["loss"] = head_in_place(model)
+    if record["loss"] != arguments.loss_type:
+        raise RuntimeError(
+            f"loss_type: {arguments.loss_type} was asked for, and the live model computes "
+            f"{record['loss']}"
+        )

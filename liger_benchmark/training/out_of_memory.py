@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from liger_benchmark.training.device import memory_of_others
 from liger_benchmark.training.environment import MIB
 from liger_benchmark.validation import one_line
 
@@ -75,3 +76,17 @@ def _had_no_handle(error: BaseException) -> bool:
         return False
     free, _ = torch.cuda.mem_get_info()
     return free / MIB < HANDLE_MB
+
+
+def reason_or_raise(error: Exception, gpu: dict[str, Any] | None) -> dict[str, Any]:
+    """What is known of an error for want of memory; any other error is raised again.
+
+    Raises:
+        GpuShared: if other processes hold so much of the GPU that the run is no result.
+    """
+    out_of_memory = describe_out_of_memory(error)
+    if out_of_memory is None:
+        raise error
+    if gpu is not None:
+        refuse_if_others_hold_it(memory_of_others(gpu), error)
+    return out_of_memory

@@ -216,6 +216,24 @@ class _Measured(_Trainer):
             return super()._save_checkpoint(*args, **kwargs)
 
 
+_IN_ALL_CONDITIONS: dict[str, Any] = {
+    "logging_strategy": "steps",
+    # transformers' count synchronises with the GPU in the middle of every step. The callback
+    # counts instead.
+    "include_num_input_tokens_seen": "no",
+    # The parent process logs to W&B what this one sends.
+    "report_to": "none",
+    # The rows are tokenised and have labels.
+    "dataset_kwargs": {"skip_prepare_dataset": True},
+    # The model has been patched. With True, trl would also change how it prepares data.
+    "use_liger_kernel": False,
+    # The filter would silently replace a loss of NaN or infinity by an average.
+    "logging_nan_inf_filter": False,
+    "prediction_loss_only": True,
+    "disable_tqdm": True,
+}
+
+
 def sft_config(
     arguments: TrainingArguments, output_folder: Path, *, weights_on_host: bool = False
 ) -> dict[str, Any]:
@@ -225,6 +243,7 @@ def sft_config(
         weights_on_host: whether rank 0 of a group holds all weights in main memory.
     """
     return {
+        **_IN_ALL_CONDITIONS,
         "output_dir": str(output_folder),
         # trl refuses a length beside rows that are laid end to end: they are cut already.
         "max_length": None if arguments.padding_free else arguments.max_seq_length,
@@ -255,28 +274,14 @@ def sft_config(
         # transformers 5 has no warmup_ratio: warmup_steps below 1 is the ratio.
         "warmup_steps": arguments.warmup_ratio,
         "lr_scheduler_type": arguments.lr_scheduler_type,
-        "logging_strategy": "steps",
         "logging_steps": arguments.logging_steps,
-        # transformers' count synchronises with the GPU in the middle of every step. The callback
-        # counts instead.
-        "include_num_input_tokens_seen": "no",
         "seed": arguments.seed,
-        # The parent process logs to W&B what this one sends.
-        "report_to": "none",
         # The defaults of these have changed since the blog's version of trl.
         **({} if arguments.loss_type == heads.TRL else {"loss_type": "nll"}),
         "gradient_checkpointing": arguments.gradient_checkpointing,
         "packing": arguments.packing,
         "packing_strategy": arguments.packing_strategy,
         "padding_free": arguments.padding_free,
-        # The rows are tokenised and have labels.
-        "dataset_kwargs": {"skip_prepare_dataset": True},
-        # The model has been patched. With True, trl would also change how it prepares data.
-        "use_liger_kernel": False,
-        # The filter would silently replace a loss of NaN or infinity by an average.
-        "logging_nan_inf_filter": False,
-        "prediction_loss_only": True,
-        "disable_tqdm": True,
         "use_cpu": environment.visible_gpu() is None,
         **sharding.trainer_settings(arguments, weights_on_host=weights_on_host),
     }

@@ -400,6 +400,11 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
         "max_seq_length",
         "warmup_ratio",
         "include_num_input_tokens_seen",
+        "n_gpus",
+        "sharding",
+        "reshard_after_forward",
+        "environment",
+        "environments",
     }
     config = sft_config(TINY, Path("out"))
     fields = {f.name for f in dataclasses.fields(TrainingArguments)}

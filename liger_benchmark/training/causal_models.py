@@ -26,13 +26,11 @@ def causal_models() -> dict[str, str]:
     package = importlib.util.find_spec("transformers")
     assert package is not None and package.submodule_search_locations
     source = Path(package.submodule_search_locations[0], "models", "auto", "modeling_auto.py")
-    for statement in ast.parse(source.read_text(encoding="utf-8")).body:
-        if (
-            isinstance(statement, ast.Assign)
-            and ast.unparse(statement.targets[0]) == TABLE
-            and isinstance(statement.value, ast.Call)
-        ):
-            return dict(ast.literal_eval(statement.value.args[0]))
+    # The one statement, since parsing the whole file takes a tenth of a second.
+    _, _, rest = source.read_text(encoding="utf-8").partition(f"\n{TABLE} = OrderedDict(")
+    table, end, _ = rest.partition("\n)")
+    if end:
+        return dict(ast.literal_eval(table.strip()))
     raise LookupError(f"{source.name} of the installed transformers has no {TABLE}")
 
 

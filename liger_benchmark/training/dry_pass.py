@@ -102,6 +102,7 @@ def check_arm(arguments: TrainingArguments, model_folder: Path, vanilla: Shape) 
     Raises:
         InvalidInput: if it is another model, cannot be built, or cannot run without a GPU. It names
             the kernels to leave out.
+        ChildFailed: if Liger itself is broken.
     """
     kernels, attention = tuple(arguments.liger_kernels), arguments.attn_implementation
     problem, liger = _problem(model_folder, kernels, attention, vanilla)
@@ -118,12 +119,20 @@ def check_arm(arguments: TrainingArguments, model_folder: Path, vanilla: Shape) 
 def _problem(
     model_folder: Path, kernels: Sequence[str], attention: str, vanilla: Shape
 ) -> tuple[str | None, Shape | None]:
-    """How the arm differs from vanilla's or why it cannot be built; and its shape if it can."""
+    """How the arm differs from vanilla's or why it cannot be built; and its shape if it can.
+
+    Raises:
+        ChildFailed: if it is not the model's fault that it cannot be built.
+    """
     try:
         liger, _ = run_isolated(
             build_arm, model_folder, kernels, attention, on_message=lambda message: None
         )
     except ChildFailed as failure:
+        try:
+            kernels_turned_on(vanilla.model_type, kernels)
+        except (OSError, LookupError):  # a broken Liger, or another than the pinned one
+            raise failure from None
         return _reason(failure), None
     return difference(vanilla, liger), liger
 

@@ -37,7 +37,7 @@ def build_trainer(
 ) -> Any:
     """An SFTTrainer that calls `callback` and does the same work in all arms.
 
-    SFTTrainer.compute_loss computes entropy and accuracy besides, which costs 10 % of the speed
+    SFTTrainer.compute_loss computes entropy and accuracy besides, which costs 10% of the speed
     where all logits are there. All arms but TRL's own head therefore use the loss of
     `transformers.Trainer`, as the blog's did.
 

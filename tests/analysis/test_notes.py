@@ -60,7 +60,7 @@ def test_the_headline_holds_the_fastest_arm_against_trls_default_too() -> None:
     }  # fmt: skip
     headline = analyse(grid((40,), 2, arms)).headline
     assert headline.startswith("Fastest for Phi-3 mini at batch size 40: Liger layers + TRL, 31")
-    assert " Against TRL's default, Liger layers + TRL is 19 % faster (" in headline
+    assert " Against TRL's default, Liger layers + TRL is 19% faster (" in headline
     # Not where TRL is the baseline, or the fastest itself.
     assert "Against TRL" not in analyse(grid((40,), 2, arms), "TRL").headline
     del arms["Liger layers + TRL"]

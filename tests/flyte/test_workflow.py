@@ -24,7 +24,7 @@ import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.experiment.inputs_file import ExperimentInputs, read_inputs_file
-from liger_benchmark.flyte import conditions, local_run
+from liger_benchmark.flyte import conditions, local_run, reporting
 from liger_benchmark.report.page import main as rebuild_report
 from liger_benchmark.run import read_run
 from liger_benchmark.training import condition
@@ -223,7 +223,7 @@ def test_two_experiments_take_turns_in_the_folder_of_their_report(
         assert page.stat().st_mtime_ns > before
         locked.append(folder)
 
-    monkeypatch.setattr(workflow.files, "lock", lock)
+    monkeypatch.setattr(reporting.files, "lock", lock)
     run_experiment(TINY, ExperimentArguments(use_liger=[False], per_device_train_batch_size=[1]))
     assert {*locked} == {*build_folder.glob("results/*-*/")}
 

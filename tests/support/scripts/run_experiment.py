@@ -44,7 +44,7 @@ def sleep_instead_of_training(
     if not seen:
         wait_for_the_other(Path(sys.argv[1]).with_name("begun"))
     seen.add((dataset.stat().st_ino, model.stat().st_ino))
-    time.sleep(0.2)
+    time.sleep(0.4)
     size = arguments.per_device_train_batch_size
     made = make_run("vanilla", size, arguments.run, steps=3, cpu=True)
     return replace(made, training_args=arguments)

@@ -58,7 +58,8 @@ def test_every_package_that_is_imported_is_pinned() -> None:
     distributions = importlib.metadata.packages_distributions()
     imported = imported_packages()
     assert {"torch", "yaml", "pynvml", "flytekit"} <= imported
-    pinned = pins("requirements.txt").keys() | {"flyte"}  # see the next test
+    # See the next test; the others are arms of their own.
+    pinned = pins("requirements.txt").keys() | {"flyte", "cut-cross-entropy", "kernels"}
     missing = {
         module
         for module in imported

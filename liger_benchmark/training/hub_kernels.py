@@ -14,8 +14,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packaging.version import Version
-
 from liger_benchmark.validation import InvalidInput, one_line
 
 if TYPE_CHECKING:
@@ -42,14 +40,18 @@ def check_installed() -> None:
             'pip install "liger-benchmark[hub]"'
         )
     installed, (low, high) = importlib.metadata.version("kernels"), _supported_versions()
-    if low and not low <= Version(installed) < high:
+    if low and high and not _parts(low) <= _parts(installed) < _parts(high):
         raise InvalidInput(
             f"{_KEY}: true needs kernels from {low} on and below {high}, which the installed "
             f"transformers supports; installed is {installed}"
         )
 
 
-def _supported_versions() -> tuple[Any, Any]:
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
+
+
+def _supported_versions() -> tuple[str | None, str | None]:
     """The versions of `kernels` that transformers supports, read from its source; None if unknown.
 
     The first is supported, the second is not.
@@ -59,8 +61,10 @@ def _supported_versions() -> tuple[Any, Any]:
         return None, None
     source = Path(package.submodule_search_locations[0], "utils", "import_utils.py")
     text = source.read_text(encoding="utf-8")
-    found = [re.search(rf'^KERNELS_{end}_VERSION = "([\d.]+)"', text, re.M) for end in _ENDS]
-    return tuple(Version(match[1]) if match else None for match in found)  # type: ignore[return-value]
+    low, high = (
+        re.search(rf'^KERNELS_{end}_VERSION = "([\d.]+)"', text, re.MULTILINE) for end in _ENDS
+    )
+    return low and low[1], high and high[1]
 
 
 def check_loadable(device: str) -> None:

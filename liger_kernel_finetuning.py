@@ -32,8 +32,6 @@ from image_spec import (
     PLANNING_POD,
     REGISTRATION,
     TRAINING_POD,
-    WANDB_ENTITY,
-    WANDB_PROJECT,
     image,
 )
 from liger_benchmark import store
@@ -49,8 +47,10 @@ from liger_benchmark.flyte.conditions import (
 )
 from liger_benchmark.flyte.credentials import HF_SECRET, WANDB_SECRET, requested, with_hub_token
 from liger_benchmark.flyte.endings import ends_plainly
-from liger_benchmark.flyte.local_run import grid_run, is_local, storage
+from liger_benchmark.flyte.execution import is_local, storage
+from liger_benchmark.flyte.local_run import grid_run
 from liger_benchmark.flyte.reporting import analyse_and_publish, published_page
+from liger_benchmark.flyte.settings import WANDB_ENTITY, WANDB_PROJECT
 from liger_benchmark.flyte.wandb_task import track_with_wandb
 from liger_benchmark.report import terminal
 from liger_benchmark.report.page import render_decks

@@ -3,6 +3,7 @@
 From the command to the page, and nothing imports what stands above it:
 
     __main__.py       the command line: liger-benchmark quick, report, compare, profile
+    flyte2/           what only a run on Flyte 2 needs: its task environments
     flyte/            what only a run on Flyte needs: command line, W&B, secrets
     quick.py          an inputs file from a few flags, and its run
     profiling.py      where the steps of one condition spend the GPU's time

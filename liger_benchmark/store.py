@@ -89,6 +89,16 @@ def keep_failure(
         write_run(failure_folder(root, arguments), run)
 
 
+def last_failure(root: Path, arguments: TrainingArguments) -> Run:
+    """The condition's last failure, without a reason if none was kept.
+
+    Raises:
+        UnreadableRun: if what was kept is damaged.
+    """
+    folder = failure_folder(root, arguments)
+    return read_run(folder) if folder.is_dir() else Run(arguments, FAILED)
+
+
 def clear_failure(root: Path, arguments: TrainingArguments) -> None:
     """Remove the record of the condition's last failure, before it is trained again."""
     shutil.rmtree(failure_folder(root, arguments), ignore_errors=True)

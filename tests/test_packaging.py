@@ -12,7 +12,12 @@ import tomllib
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
-OUR_OWN = {"image_spec", "liger_benchmark", "liger_kernel_finetuning"}
+OUR_OWN = {
+    "image_spec",
+    "liger_benchmark",
+    "liger_kernel_finetuning",
+    "liger_kernel_finetuning_v2",
+}
 
 
 def requirement_lines(name: str) -> list[str]:
@@ -53,7 +58,7 @@ def test_every_package_that_is_imported_is_pinned() -> None:
     distributions = importlib.metadata.packages_distributions()
     imported = imported_packages()
     assert {"torch", "yaml", "pynvml", "flytekit"} <= imported
-    pinned = pins("requirements.txt").keys()
+    pinned = pins("requirements.txt").keys() | {"flyte"}  # see the next test
     missing = {
         module
         for module in imported
@@ -61,6 +66,13 @@ def test_every_package_that_is_imported_is_pinned() -> None:
         if not {normalized(name) for name in distributions.get(module, [module])} & pinned
     }
     assert missing == set()
+
+
+def test_the_extra_for_flyte_2_is_what_the_tests_are_run_with() -> None:
+    metadata = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    (extra,) = metadata["project"]["optional-dependencies"]["flyte2"]
+    assert extra in requirement_lines("requirements-dev.txt")
+    assert "flyte" not in pins("requirements.txt")
 
 
 def test_the_constraints_pin_what_the_requirements_pin() -> None:
@@ -149,11 +161,12 @@ def test_the_map_of_the_package_names_every_folder_and_module_of_it() -> None:
 
 def test_the_image_installs_every_pin() -> None:
     import image_spec
+    from liger_benchmark.flyte.settings import PINS_DIGEST
 
     assert image_spec.image.requirements is not None
     assert Path(image_spec.image.requirements).samefile(PROJECT / "constraints.txt")
     digest = hashlib.sha256((PROJECT / "constraints.txt").read_bytes()).hexdigest()
-    assert digest.startswith(image_spec.PINS_DIGEST)
+    assert digest.startswith(PINS_DIGEST)
 
 
 def test_the_project_takes_the_pythons_that_all_pins_take() -> None:

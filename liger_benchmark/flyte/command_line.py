@@ -21,7 +21,6 @@ from flytekit.configuration.file import get_config_file
 from flytekit.core.promise import Promise
 from flytekit.core.workflow import PythonFunctionWorkflow
 
-from image_spec import GPU_KIND
 from liger_benchmark import folders
 from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.experiment.grid import describe_grid
@@ -33,6 +32,7 @@ from liger_benchmark.experiment.inputs_file import (
     read_inputs,
 )
 from liger_benchmark.flyte import local_run
+from liger_benchmark.flyte.settings import GPU_KIND
 from liger_benchmark.report.progress import replace_unprintable
 from liger_benchmark.training.environment import visible_gpu
 from liger_benchmark.validation import InvalidInput, one_line, show
@@ -79,7 +79,10 @@ def checked_command(flytekit_run: Any) -> type:
                 # The last value of a flag counts: a typed one takes the place of the file's.
                 arguments = [*_as_flags(content), *flags]
                 given, _, _ = self.make_parser(context).parse_args(args=list(arguments))
-                if not given.get("help") and not context.resilient_parsing:
+                # click 8.5 keeps it under a name of its own.
+                help_option = self.get_help_option(context)
+                asks_for_help = help_option is not None and given.get(help_option.name)
+                if not asks_for_help and not context.resilient_parsing:
                     values = _values(given)
                     is_remote = _is_remote(context) is True
                     with _naming(source if values == content else None):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,39 +11,20 @@ from flytekit.exceptions.base import FlyteException
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 
-from image_spec import GPU_KIND, MEMORY
-from liger_benchmark import files, store
-from liger_benchmark.analysis.tables import analyse
+from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.flyte import failures, tracking
-from liger_benchmark.flyte.local_run import (
-    GridRun,
-    current_grid_run,
-    is_local,
-    keeps_runs,
-    storage,
-)
+from liger_benchmark.flyte.execution import is_local, keeps_runs, storage
+from liger_benchmark.flyte.local_run import current_grid_run
+from liger_benchmark.flyte.page_so_far import publish_so_far
+from liger_benchmark.flyte.pod_memory import check_pod_memory
+from liger_benchmark.flyte.settings import GPU_KIND
 from liger_benchmark.report.progress import describe
-from liger_benchmark.report.result_folder import publish_part
-from liger_benchmark.run import FAILED, Run, UnreadableRun, write_run
+from liger_benchmark.run import Run, UnreadableRun, write_run
 from liger_benchmark.training import dry_pass, environment
 from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import summary
-from liger_benchmark.validation import InvalidInput
-
-# What torch, transformers, trl and CUDA take of a training pod's memory beside the weights, in GiB.
-IMPORTS_GIB = 4.0
-_UNITS = {
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-}
 
 
 class Result(Protocol):
@@ -79,12 +58,14 @@ def run_or_reuse(
         except Exception as error:
             grid.progress.condition_ends(f"failed: {summary(error)}")
             store.keep_failure(storage(), arguments, error, tracking.address() | failures.attempt())
-            _publish_so_far(grid, failures.failed_run(arguments, 0, None))
+            if is_local():
+                publish_so_far(grid, store.last_failure(storage(), arguments))
             raise
     how = describe(run) + (" (kept from an earlier run)" if reused else "")
     grid.progress.condition_ends(how, reused)
     grid.returned[folder] = arguments
-    _publish_so_far(grid, run, reused)
+    if is_local():
+        publish_so_far(grid, run, reused)
     return folder, run
 
 
@@ -128,30 +109,6 @@ def check_and_announce(
         print(estimate.expected(grid, config, gpu), flush=True)
 
 
-def check_pod_memory(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) -> None:
-    """Refuse a grid whose model's weights do not fit into a training pod's memory.
-
-    The weights are counted whole, though most formats are read piece by piece on their way to the
-    GPU. A model whose size `config.json` does not tell is not checked.
-
-    Raises:
-        InvalidInput: naming the variable to set.
-    """
-    parameters = estimate.n_parameters(config)
-    if parameters is None:
-        return
-    weights = (
-        parameters * (2 if all(arguments.has_bf16_weights for arguments in grid) else 4) / 2**30
-    )
-    number, unit = re.fullmatch(r"([\d.]+)(\w*)", MEMORY).groups()  # type: ignore[union-attr]
-    if float(number) * _UNITS.get(unit, 1) / 2**30 < weights + IMPORTS_GIB:
-        raise InvalidInput(
-            f"LIGER_BENCHMARK_MEMORY: {MEMORY} cannot hold the model's weights "
-            f"({weights:.1f} GiB) and what a training pod imports ({IMPORTS_GIB:.0f} GiB); "
-            f"register with {math.ceil(weights + IMPORTS_GIB)}Gi or more"
-        )
-
-
 def replace_missing_runs() -> None:
     """Put a failed run where a returned one is gone: flytekit would refuse all results for it."""
     for folder, arguments in current_grid_run().returned.items():  # none on a cluster
@@ -182,26 +139,6 @@ def collect_results(
                 store.copy_run(history, record, to)
         except (OSError, FlyteException, UnreadableRun) as error:
             write_run(to, store.lost_run(arguments, error))
-
-
-def _publish_so_far(grid: GridRun, run: Run, reused: bool = False) -> None:
-    """Write the page of what has ended, so that a long or interrupted grid can be looked at.
-
-    A grid of one machine only: a pod knows its own condition alone. A page that cannot be written
-    costs a line and no run.
-    """
-    grid.ended.append(run)
-    is_last = len(grid.ended) == len(grid.grid)
-    if not is_local() or not grid.grid or reused or (is_last and run.outcome != FAILED):
-        return
-    try:
-        folder = store.experiment_folder(storage(), grid.grid)
-        with files.lock(folder):
-            for ended in grid.ended:
-                write_run(folder / "runs" / ended.training_args.slug, ended)
-            grid.page = publish_part(analyse(grid.ended), folder, len(grid.grid))
-    except Exception as error:
-        grid.progress.note(f"the page so far could not be written: {summary(error)}")
 
 
 def _train_and_log(

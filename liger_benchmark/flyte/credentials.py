@@ -8,13 +8,14 @@ import os
 from flytekit import Secret, current_context
 from flytekit.configuration.plugin import get_plugin
 
-from image_spec import SECRET_GROUP, SECRETS
-from liger_benchmark.flyte.local_run import is_local
+from image_spec import SECRET_GROUP
+from liger_benchmark.flyte.execution import is_local
+from liger_benchmark.flyte.settings import HF_SECRET_KEY, SECRETS, WANDB_SECRET_KEY
 
 # Without `union` installed, flytekit takes no secret that has no group.
 GROUP = SECRET_GROUP or ("liger-benchmark" if get_plugin().secret_requires_group() else None)
-WANDB_SECRET = Secret(key="wandb_api_key", group=GROUP)
-HF_SECRET = Secret(key="hf_token", group=GROUP)
+WANDB_SECRET = Secret(key=WANDB_SECRET_KEY, group=GROUP)
+HF_SECRET = Secret(key=HF_SECRET_KEY, group=GROUP)
 
 
 class MissingSecret(RuntimeError):

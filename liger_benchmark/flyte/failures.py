@@ -23,7 +23,7 @@ from flytekit.types.directory import FlyteDirectory
 from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.flyte.cache_versions import TRAINING_VERSION
-from liger_benchmark.flyte.local_run import is_local, storage
+from liger_benchmark.flyte.execution import is_local, storage
 from liger_benchmark.run import FAILED, Run, read_run, write_run
 from liger_benchmark.validation import one_line
 
@@ -75,8 +75,7 @@ def failed_run(
         UnreadableRun: if the reason is damaged.
     """
     if is_local():
-        folder = store.failure_folder(storage(), arguments)
-        return read_run(folder) if folder.is_dir() else Run(arguments, FAILED)
+        return store.last_failure(storage(), arguments)
     run = _get(arguments, model_folder) or Run(arguments, FAILED, record={"error": NO_REASON})
     error: dict[str, Any] = run.record.get("error", NO_REASON)
     where = f"index {index} of the map task"

@@ -11,17 +11,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flytekit import current_context
-from flytekit.configuration import LocalConfig
-from flytekit.core.context_manager import FlyteContextManager
-
 from liger_benchmark import folders
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.report.progress import Progress
 from liger_benchmark.run import Run
 from liger_benchmark.wording import plural
 
-# Not flytekit's own folder for a local run, which is a temporary one.
+# Not the SDKs' own folders for a local run, which are temporary.
 BUILD = folders.BUILD
 
 
@@ -76,19 +72,3 @@ def _what_is_kept(run: GridRun) -> str:
 def current_grid_run() -> GridRun:
     """The grid that runs in this process, or an empty one."""
     return _current.get() or GridRun()
-
-
-def is_local() -> bool:
-    """Whether Flyte runs its tasks here, in this process, rather than in a pod."""
-    state = FlyteContextManager.current_context().execution_state
-    return state is not None and state.is_local_execution()
-
-
-def keeps_runs() -> bool:
-    """Whether finished runs are used again: not after `pyflyte run --overwrite-cache`."""
-    return not (is_local() and LocalConfig.auto().cache_overwrite)
-
-
-def storage() -> Path:
-    """Where files go: `BUILD` in a local run, the pod's working directory on a cluster."""
-    return BUILD if is_local() else Path(current_context().working_directory)

@@ -12,7 +12,7 @@ from liger_benchmark.analysis.result_folders import read_experiment
 from liger_benchmark.analysis.tables import Analysis, analyse
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.flyte.conditions import Result, collect_results
-from liger_benchmark.flyte.local_run import is_local, storage
+from liger_benchmark.flyte.execution import is_local, storage
 from liger_benchmark.report.page import PAGE_NAME
 from liger_benchmark.report.result_folder import publish
 

@@ -15,7 +15,8 @@ from liger_benchmark.flyte import failures, tracking
 from liger_benchmark.flyte.cache_versions import TRAINING_VERSION
 from liger_benchmark.flyte.conditions import is_kept
 from liger_benchmark.flyte.credentials import WANDB_SECRET, read_secret
-from liger_benchmark.flyte.local_run import current_grid_run, is_local, storage
+from liger_benchmark.flyte.execution import is_local, storage
+from liger_benchmark.flyte.local_run import current_grid_run
 
 
 class track_with_wandb(wandb_init):

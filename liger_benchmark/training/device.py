@@ -37,10 +37,7 @@ class Device(Protocol):
         """A cumulative counter of the energy used, in joules; None if the device has none."""
 
     def sample_clock(self) -> None:
-        """Note the device's clock and what slows it down, once a measured step."""
-
-    def begin_measured_steps(self) -> None:
-        """Note that the warm-up has ended, or that there is none."""
+        """Note the device's clock and what slows it down, at the end of each measured step."""
 
 
 class CudaDevice:
@@ -48,7 +45,8 @@ class CudaDevice:
 
     def __init__(self) -> None:
         self.monitor = GpuMonitor()
-        self.retries_before = 0
+        self.retries_before_step = 0
+        self.retries_in_measured_steps = 0
 
     def synchronize(self) -> None:
         import torch
@@ -59,6 +57,7 @@ class CudaDevice:
         import torch
 
         torch.cuda.reset_peak_memory_stats()
+        self.retries_before_step = allocator_retries()
 
     def peak_memory(self) -> dict[str, float]:
         import torch
@@ -73,19 +72,15 @@ class CudaDevice:
         return self.monitor.joules()
 
     def sample_clock(self) -> None:
-        """Note the clock of the streaming multiprocessors and the reasons for slowing it down."""
+        """Note the clock of the streaming multiprocessors, what slows it down, and retries."""
         self.monitor.sample_clock()
-
-    def begin_measured_steps(self) -> None:
-        """Count the allocator's retries from now on."""
-        self.retries_before = allocator_retries()
+        self.retries_in_measured_steps += allocator_retries() - self.retries_before_step
 
     def retries(self) -> dict[str, int]:
-        """How often the allocator had to free its cached blocks, in all and since the warm-up."""
-        retries = allocator_retries()
+        """How often the allocator had to free its cached blocks: in all, and in measured steps."""
         return {
-            "allocator_retries": retries,
-            "retries_in_measured_steps": retries - self.retries_before,
+            "allocator_retries": allocator_retries(),
+            "retries_in_measured_steps": self.retries_in_measured_steps,
         }
 
 
@@ -118,9 +113,6 @@ class CpuDevice:
 
     def sample_clock(self) -> None:
         """Do nothing: a CPU's timings are not reported."""
-
-    def begin_measured_steps(self) -> None:
-        """Do nothing: nothing is counted on a CPU."""
 
 
 def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:

@@ -220,7 +220,6 @@ class EfficiencyCallback:
 
     def _begin_loop(self) -> None:
         """Count the time of the whole loop from now on: it ends with the last measured step."""
-        self.device.begin_measured_steps()
         self.loop_started_at = self.clock()
         self.interruption_seconds = 0.0
 

@@ -244,10 +244,8 @@ def test_a_task_reads_a_dataclass_attribute_however_the_engine_sends_it(
             )
             assert got == getattr(value, path[0])
             seen[binding.var] = got
-    assert seen.keys() == {
-        *("dataset_name", "dataset_config", "dataset_split"),
-        *("model_name", "baseline"),
-    }
+    of_dataset = {"dataset_name", "dataset_config", "dataset_split"}
+    assert seen.keys() == {*of_dataset, "model_name", "baseline"}
 
 
 def test_a_result_outlives_its_container(second: Execution) -> None:

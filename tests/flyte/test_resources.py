@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.tiny import TINY
 
+from liger_benchmark import flyte
 from liger_benchmark.catalog import PHI3_MINI
-from liger_benchmark.flyte import conditions
+from liger_benchmark.flyte import pod_memory, settings
 from liger_benchmark.flyte.wandb_task import track_with_wandb
 from liger_benchmark.validation import InvalidInput
 
@@ -19,11 +22,15 @@ IMAGE_SPEC = Path(__file__).parents[2] / "image_spec.py"
 
 
 def settled(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
-    """What image_spec.py makes of these variables."""
+    """What the settings and image_spec.py make of these variables."""
     monkeypatch.chdir(IMAGE_SPEC.parent)
     for name, value in variables.items():
         monkeypatch.setenv(f"LIGER_BENCHMARK_{name}", value)
-    return runpy.run_path(str(IMAGE_SPEC))
+    monkeypatch.delitem(sys.modules, settings.__name__)  # to be read again
+    monkeypatch.setattr(flyte, "settings", settings)  # and put back
+    importlib.import_module(settings.__name__)
+    made = runpy.run_path(str(IMAGE_SPEC))
+    return vars(made["settings"]) | made
 
 
 def test_a_training_pods_resources_are_set_by_one_variable_each(
@@ -77,18 +84,18 @@ def test_what_can_change_a_measurement_counts_in_the_machines_digest(
 
 
 def test_the_default_pod_holds_phi3(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conditions, "MEMORY", "24Gi")
-    conditions.check_pod_memory([dataclasses.replace(TINY, bf16=True)], PHI3_MINI)
-    conditions.check_pod_memory([TINY], PHI3_MINI)  # fp32, 14.2 GiB
+    monkeypatch.setattr(pod_memory, "MEMORY", "24Gi")
+    pod_memory.check_pod_memory([dataclasses.replace(TINY, bf16=True)], PHI3_MINI)
+    pod_memory.check_pod_memory([TINY], PHI3_MINI)  # fp32, 14.2 GiB
 
 
 @pytest.mark.parametrize("memory", ["8Gi", "8G", "8192Mi", "8589934592"])
 def test_a_pod_too_small_for_the_weights_is_one_line(
     memory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conditions, "MEMORY", memory)
+    monkeypatch.setattr(pod_memory, "MEMORY", memory)
     with pytest.raises(InvalidInput) as caught:
-        conditions.check_pod_memory([dataclasses.replace(TINY, bf16=True)], PHI3_MINI)
+        pod_memory.check_pod_memory([dataclasses.replace(TINY, bf16=True)], PHI3_MINI)
     assert str(caught.value) == (
         f"LIGER_BENCHMARK_MEMORY: {memory} cannot hold the model's weights (7.1 GiB) and what a "
         "training pod imports (4 GiB); register with 12Gi or more"
@@ -96,8 +103,8 @@ def test_a_pod_too_small_for_the_weights_is_one_line(
 
 
 def test_a_model_of_unknown_size_is_left_to_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conditions, "MEMORY", "1Gi")
-    conditions.check_pod_memory([TINY], {"model_type": "mamba"})
+    monkeypatch.setattr(pod_memory, "MEMORY", "1Gi")
+    pod_memory.check_pod_memory([TINY], {"model_type": "mamba"})
 
 
 @pytest.mark.parametrize(("entity", "linked"), [("", False), ("you", True)])

@@ -20,10 +20,9 @@ from support.tiny import TINY
 from wandb.errors import CommError, UsageError
 from wandb.proto.wandb_internal_pb2 import Record
 
-import image_spec
 import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.flyte import conditions, local_run, tracking
+from liger_benchmark.flyte import conditions, local_run, settings, tracking
 from liger_benchmark.flyte.tracking import TrackingRefused
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run, read_run
 from liger_benchmark.training.isolated_process import ChildFailed
@@ -151,7 +150,7 @@ def test_a_condition_is_one_named_run_with_its_settings_as_config(
     train()
     [run] = tracked_runs(wandb_folder)
     assert run.name == "phi3-tiny bs=2 vanilla run=2" == TRACKED.condition
-    assert (run.project, run.entity) == (image_spec.WANDB_PROJECT, image_spec.WANDB_ENTITY)
+    assert (run.project, run.entity) == (settings.WANDB_PROJECT, settings.WANDB_ENTITY)
     config = {key: value for key, value in run.config.items() if key != "_wandb"}
     assert config == dataclasses.asdict(TRACKED)
 
@@ -159,7 +158,7 @@ def test_a_condition_is_one_named_run_with_its_settings_as_config(
 def test_project_and_entity_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_PROJECT", "kernels")
     monkeypatch.setenv("WANDB_ENTITY", "a-team")
-    settled = runpy.run_path(image_spec.__file__)
+    settled = runpy.run_path(settings.__file__)
     assert (settled["WANDB_PROJECT"], settled["WANDB_ENTITY"]) == ("kernels", "a-team")
     handed_on = settled["REGISTRATION"]
     assert (handed_on["WANDB_PROJECT"], handed_on["WANDB_ENTITY"]) == ("kernels", "a-team")

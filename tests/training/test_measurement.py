@@ -41,9 +41,6 @@ class FakeDevice:
     def sample_clock(self) -> None:
         self.calls.append("sample")
 
-    def begin_measured_steps(self) -> None:
-        pass
-
 
 class Clock:
     """A clock that stands still unless it is moved."""

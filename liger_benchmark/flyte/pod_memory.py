@@ -1,0 +1,49 @@
+"""Whether a model fits into the memory that a training pod is given."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.experiment import estimate
+from liger_benchmark.flyte.settings import MEMORY
+from liger_benchmark.validation import InvalidInput
+
+# What torch, transformers, trl and CUDA take of a training pod's memory beside the weights, in GiB.
+IMPORTS_GIB = 4.0
+_UNITS = {
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+}
+
+
+def check_pod_memory(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) -> None:
+    """Refuse a grid whose model's weights do not fit into a training pod's memory.
+
+    The weights are counted whole, though most formats are read piece by piece on their way to the
+    GPU. A model whose size `config.json` does not tell is not checked.
+
+    Raises:
+        InvalidInput: naming the variable to set.
+    """
+    parameters = estimate.n_parameters(config)
+    if parameters is None:
+        return
+    size = 2 if all(arguments.has_bf16_weights for arguments in grid) else 4
+    weights = parameters * size / 2**30
+    number, unit = re.fullmatch(r"([\d.]+)(\w*)", MEMORY).groups()  # type: ignore[union-attr]
+    if float(number) * _UNITS.get(unit, 1) / 2**30 < weights + IMPORTS_GIB:
+        raise InvalidInput(
+            f"LIGER_BENCHMARK_MEMORY: {MEMORY} cannot hold the model's weights "
+            f"({weights:.1f} GiB) and what a training pod imports ({IMPORTS_GIB:.0f} GiB); "
+            f"register with {math.ceil(weights + IMPORTS_GIB)}Gi or more"
+        )

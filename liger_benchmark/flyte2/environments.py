@@ -1,0 +1,92 @@
+"""The container image, secrets and task environments of Flyte 2, made from the settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import flyte
+
+from liger_benchmark.flyte import settings
+from liger_benchmark.flyte.settings import (
+    ANALYSIS_SIZE,
+    ANY_GPU,
+    APT_PACKAGES,
+    DOWNLOAD_SIZE,
+    GPU_KIND,
+    HF_SECRET_KEY,
+    PLANNING_SIZE,
+    PYTHON_VERSION,
+    REGISTRY,
+    REQUIREMENTS,
+    SECRETS,
+    TRAINING_SIZE,
+    WANDB_SECRET_KEY,
+    PodSize,
+)
+
+# Where Flyte 2 calls a kind of GPU by another name than Flyte 1.
+GPU_NAMES = {"A100_80GB": "A100_80G", "L40S": "L40s"}
+# Secrets of Flyte 2 need no group.
+SECRET_GROUP = os.environ.get("LIGER_BENCHMARK_SECRET_GROUP") or None
+REGISTRATION = settings.REGISTRATION | {"LIGER_BENCHMARK_SECRET_GROUP": SECRET_GROUP or ""}
+
+
+def _resources(pod: PodSize) -> flyte.Resources:
+    gpu: int | flyte.Device | None = pod.gpus or None
+    if pod.gpus and GPU_KIND != ANY_GPU:
+        gpu = flyte.Device(pod.gpus, "GPU", device=GPU_NAMES.get(GPU_KIND, GPU_KIND))
+    # A pair is request and limit. A single value would be a request alone.
+    return flyte.Resources(
+        cpu=(pod.cpu, pod.cpu),
+        memory=(pod.memory, pod.memory),
+        disk=pod.storage,
+        gpu=gpu,
+    )
+
+
+def _secrets(key: str, variable: str) -> list[str | flyte.Secret] | None:
+    """The secret, in the environment variable in which its reader looks for it, if asked for."""
+    if key not in SECRETS:
+        return None
+    return [flyte.Secret(key=key, group=SECRET_GROUP, as_env_var=variable)]
+
+
+_MAJOR, _MINOR = (int(part) for part in PYTHON_VERSION.split("."))
+image = (
+    flyte.Image.from_debian_base(
+        python_version=(_MAJOR, _MINOR),
+        name="liger-kernel-finetuning",
+        registry=REGISTRY or None,
+    )
+    .with_apt_packages(*APT_PACKAGES)
+    .with_requirements(Path(REQUIREMENTS))
+)
+
+download = flyte.TaskEnvironment(
+    name="liger-benchmark-download",
+    image=image,
+    resources=_resources(DOWNLOAD_SIZE),
+    env_vars=REGISTRATION,
+    secrets=_secrets(HF_SECRET_KEY, "HF_TOKEN"),
+)
+training = flyte.TaskEnvironment(
+    name="liger-benchmark-training",
+    image=image,
+    resources=_resources(TRAINING_SIZE),
+    env_vars=REGISTRATION,
+    secrets=_secrets(WANDB_SECRET_KEY, "WANDB_API_KEY"),
+)
+analysis = flyte.TaskEnvironment(
+    name="liger-benchmark-analysis",
+    image=image,
+    resources=_resources(ANALYSIS_SIZE),
+    env_vars=REGISTRATION,
+)
+experiment = flyte.TaskEnvironment(
+    name="liger-benchmark",
+    image=image,
+    resources=_resources(PLANNING_SIZE),
+    env_vars=REGISTRATION,
+    depends_on=[download, training, analysis],
+)

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from liger_benchmark import folders
 from liger_benchmark.files import atomic_file
 from liger_benchmark.training.environment import visible_gpu
 
@@ -109,9 +110,8 @@ def _absolute(name: str) -> str:
 
 
 def _write(inputs: dict[str, Any]) -> Path:
-    build = Path(os.environ.get("LIGER_BENCHMARK_BUILD") or PROJECT / "build").expanduser()
     name = re.sub(r"[^A-Za-z0-9.]+", "-", inputs["training_args"]["model_name"]).strip("-.").lower()
-    path = build.absolute() / "inputs" / f"quick-{name[-60:].strip('-.')}.yaml"
+    path = folders.BUILD / "inputs" / f"quick-{name[-60:].strip('-.')}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as partial:
         text = yaml.safe_dump(inputs, sort_keys=False, allow_unicode=True)

@@ -46,17 +46,17 @@ WIDEST_INTERVAL = 100.0
 
 
 def percent_range(low: float, high: float, decimals: int) -> str:
-    """`31–37 %`, `−2 to +3 %` where it needs a sign, `± < 0.1 %` where the ends round to one.
+    """`31–37%`, `−2 to +3%` where it needs a sign, `± < 0.1%` where the ends round to one.
 
     "undetermined" for an interval wider than `WIDEST_INTERVAL`.
     """
     if number(low, decimals) == number(high, decimals):
-        return f"± < {10**-decimals:g} %"
+        return f"± < {10**-decimals:g}%"
     if high - low > WIDEST_INTERVAL:
         return "undetermined"
     if low >= 0 and high >= 0:
-        return f"{number(low, decimals)}{NO_VALUE}{number(high, decimals)} %"
-    return f"{signed(low, decimals)} to {signed(high, decimals)} %"
+        return f"{number(low, decimals)}{NO_VALUE}{number(high, decimals)}%"
+    return f"{signed(low, decimals)} to {signed(high, decimals)}%"
 
 
 def all_the_same(low: float | None, high: float | None) -> bool:
@@ -82,13 +82,13 @@ def gibibytes(megabytes: float, decimals: int = 1) -> str:
 
 
 def small_fraction(value: float) -> str:
-    """A relative difference that may be tiny or huge: `0.31 %`, `0.0002 %`, `not finite`."""
+    """A relative difference that may be tiny or huge: `0.31%`, `0.0002%`, `not finite`."""
     if math.isinf(value):
         return "not finite"
     percent = 100 * value
     if percent < 1e-4:
-        return "below 0.0001 %" if value else "0 %"
-    return f"{percent:.2g} %" if percent < 100 else f"{number(percent)} %"
+        return "below 0.0001%" if value else "0%"
+    return f"{percent:.2g}%" if percent < 100 else f"{number(percent)}%"
 
 
 def count_of_parameters(count: int) -> str:

@@ -28,7 +28,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[list[
             return 3
 
     monkeypatch.setattr(quick.subprocess, "Popen", Child)
-    monkeypatch.setenv("LIGER_BENCHMARK_BUILD", str(tmp_path / "build"))
+    monkeypatch.setattr(quick.folders, "BUILD", tmp_path / "build")
     return calls
 
 

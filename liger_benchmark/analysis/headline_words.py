@@ -17,19 +17,19 @@ from liger_benchmark.wording import (
 
 
 def change(row: pd.Series) -> str:
-    """A speed-up in words: `52 % faster (50–54 %)`, `3 % slower`.
+    """A speed-up in words: `52% faster (50–54%)`, `3% slower`.
 
     The interval has signs where it includes zero.
     """
     value, low, high = (row[f"speedup_{part}"] for part in ("percent", "low", "high"))
     word = "slower" if value < 0 else "faster"
     if not known(low) or all_the_same(low, high):
-        return f"{_percent(value)} % {word}"
+        return f"{_percent(value)}% {word}"
     decimals = decimals_for(low, high)
     if low > 0 or high < 0:
         low, high = sorted((abs(low), abs(high)))
     exact = decimals if abs(value) >= 1 else 1
-    return f"{number(abs(value), exact)} % {word} ({percent_range(low, high, decimals)})"
+    return f"{number(abs(value), exact)}% {word} ({percent_range(low, high, decimals)})"
 
 
 def speed(row: pd.Series) -> str:
@@ -53,7 +53,7 @@ def memory(row: pd.Series) -> str:
     amount = _percent(value)
     if not amount.strip("0."):
         return " with the same peak memory"
-    return f" with {amount} % {'less' if value > 0 else 'more'} peak memory"
+    return f" with {amount}% {'less' if value > 0 else 'more'} peak memory"
 
 
 def _percent(value: float) -> str:

@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate from `n` values and its 95 % interval; `low` and `high` are None if `n` is 1."""
+    """An estimate from `n` values and its 95% interval; `low` and `high` are None if `n` is 1."""
 
     mean: float
     low: float | None

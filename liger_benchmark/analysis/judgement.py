@@ -206,10 +206,10 @@ def _repeats(judged: pd.DataFrame) -> str:
 
 
 def _gain(claim: PublishedRange, value: float) -> str:
-    """A gain in words: `+26.4 %` for a speed-up, `12.7 % less` for a saving of memory."""
+    """A gain in words: `+26.4%` for a speed-up, `12.7% less` for a saving of memory."""
     if claim.kind == "throughput":
-        return f"{signed(value)} %"
-    return f"{number(abs(value), 1)} % {'less' if value >= 0 else 'more'}"
+        return f"{signed(value)}%"
+    return f"{number(abs(value), 1)}% {'less' if value >= 0 else 'more'}"
 
 
 def _judge_out_of_memory(claim: Published, cells: pd.DataFrame) -> Claim:

@@ -25,7 +25,7 @@ from liger_benchmark.analysis.runs_table import table_of_runs
 from liger_benchmark.analysis.validity import invalid_reasons
 from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
 from liger_benchmark.columns import TOTAL_PEAK_RESERVED_MB, TOTAL_PEAK_RESIDENT_SET_MB
-from liger_benchmark.run import COMPLETED, Run
+from liger_benchmark.run import COMPLETED, Run, retries
 from liger_benchmark.wording import model_title
 
 
@@ -46,11 +46,11 @@ class MeasuredGrid:
             is invalid (empty if it is valid). Measurements are NaN unless the run completed and
             took them.
         cells: one row for each arm and batch size: counts by outcome, and the mean of tokens per
-            second and of peak memory with the ends of their 95 % intervals (`_low`, `_high`;
+            second and of peak memory with the ends of their 95% intervals (`_low`, `_high`;
             NaN with one repeat), and the means of `mfu` and `energy_J_per_token`. An invalid cell
             has its reason under `invalid` and no means.
         comparison: one row for each batch size and each arm but the baseline: `n_pairs`, speed-up
-            and memory saving against the baseline in percent with their 95 % intervals, whether
+            and memory saving against the baseline in percent with their 95% intervals, whether
             the two compute the same (`same_maths`) and, if so, the largest relative
             `loss_difference` and whether it is above its bound.
         published: the rows that the blog's claims are about, Liger against vanilla, whatever the
@@ -136,11 +136,12 @@ def _tight_sizes(runs: Sequence[Run]) -> dict[str, list[int]]:
     """For each arm the batch sizes at which the memory was short in a completed run.
 
     The allocator then had to free its cached blocks before it could serve a request. That a run
-    reserved all that it was allowed says nothing: the allocator keeps what it can get.
+    reserved all that it was allowed says nothing: the allocator keeps what it can get. What it had
+    to do before the measured steps says nothing either; older records do not tell the two apart.
     """
     tight: dict[str, set[int]] = {}
     for run in runs:
         args = run.training_args
-        if run.outcome == COMPLETED and run.record.get("memory", {}).get("allocator_retries"):
+        if run.outcome == COMPLETED and retries(run):
             tight.setdefault(args.arm, set()).add(args.per_device_train_batch_size)
     return {arm: sorted(sizes) for arm, sizes in tight.items()}

@@ -17,7 +17,7 @@ from liger_benchmark.columns import (
     AVG_TOKENS_PER_SECOND,
     TOTAL_PEAK_ALLOCATED_MB,
 )
-from liger_benchmark.run import COMPLETED, FAILED, Run
+from liger_benchmark.run import COMPLETED, FAILED, Run, retries
 from liger_benchmark.validation import one_line
 from liger_benchmark.wording import gibibytes
 
@@ -55,7 +55,7 @@ def _row(run: Run, hardware: Hardware, memory_column: str) -> dict[str, Any]:
         },
         memory_column: float(last.get(memory_column, float("nan"))),
         TOTAL_PEAK_ALLOCATED_MB: float(last.get(TOTAL_PEAK_ALLOCATED_MB, float("nan"))),
-        "allocator_retries": run.record.get("memory", {}).get("allocator_retries"),
+        "allocator_retries": retries(run),
         "final_loss": float(last.get("loss", float("nan"))),
         "mfu": _mfu(run, tokens_per_second, hardware),
         "energy_J_per_token": float(last.get(AVG_ENERGY_J_PER_TOKEN, float("nan"))),

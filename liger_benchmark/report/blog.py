@@ -22,12 +22,12 @@ _MARKS = {
 
 def claims_apply(analysis: Analysis) -> bool:
     """Whether the grid is of the blog's model, trained by its method, with both of its arms."""
-    return not _why_not(analysis)
+    return not why_not_judged(analysis)
 
 
 def claims_section(analysis: Analysis) -> str:
     """The verdict with a row for each claim, or in one line why none is judged."""
-    reason = _why_not(analysis)
+    reason = why_not_judged(analysis)
     if reason:
         return paragraph(f"The published gains were not tested: {reason}.", "note")
     rows = [
@@ -54,7 +54,7 @@ def judgement_cell(claim: Claim) -> Cell:
     )
 
 
-def _why_not(analysis: Analysis) -> str:
+def why_not_judged(analysis: Analysis) -> str:
     """Why the claims cannot be judged on this grid; empty if they can."""
     reason = analysis.claims[0].not_tested_because
     if reason:

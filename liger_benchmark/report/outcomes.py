@@ -36,7 +36,7 @@ def completed_of(cell: Mapping[str, Any]) -> str:
 
 
 def gain_text(pair: Mapping[str, Any] | None, name: str) -> str:
-    """`+26.4 %`, or a dash where nothing could be compared.
+    """`+26.4%`, or a dash where nothing could be compared.
 
     Args:
         pair: None for the baseline itself, which is marked as that in the speed-up's place.
@@ -45,7 +45,7 @@ def gain_text(pair: Mapping[str, Any] | None, name: str) -> str:
     if pair is None:
         return "baseline" if name == "speedup" else NO_VALUE
     percent = pair[f"{name}_percent"]
-    return f"{signed(percent)} %" if known(percent) else NO_VALUE
+    return f"{signed(percent)}%" if known(percent) else NO_VALUE
 
 
 def outcome_words(cell: Mapping[str, Any]) -> str:

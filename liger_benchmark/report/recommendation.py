@@ -1,6 +1,6 @@
 """What a reader should turn on in their own training: the winning arm's settings as code.
 
-An arm wins only if its speed-up is certain: its 95 % interval lies above zero at the batch size
+An arm wins only if its speed-up is certain: its 95% interval lies above zero at the batch size
 that the headline is about.
 """
 
@@ -145,7 +145,7 @@ def _speed(row: pd.Series) -> str:
     """`89% of the speed`, or that the two cannot be told apart."""
     if not known(row["speedup_high"]) or row["speedup_high"] >= 0:
         return "about the same speed"
-    return f"{number(100 + row['speedup_percent'])} % of the speed"
+    return f"{number(100 + row['speedup_percent'])}% of the speed"
 
 
 def _interval(row: pd.Series, name: str) -> str:
@@ -154,4 +154,4 @@ def _interval(row: pd.Series, name: str) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{number(abs(value), 0 if abs(value) >= 10 else 1)} %"
+    return f"{number(abs(value), 0 if abs(value) >= 10 else 1)}%"

@@ -94,7 +94,7 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
     if frame["allocator_retries"].notna().any():
         shown.append(numeric("Retries", "allocator_retries", number))
     if frame["mfu"].notna().any():
-        shown.append(numeric("MFU", "mfu", lambda mfu: f"{number(100 * mfu, 1)} %"))
+        shown.append(numeric("MFU", "mfu", lambda mfu: f"{number(100 * mfu, 1)}%"))
     if frame["energy_J_per_token"].notna().any():
         shown.append(numeric("J/token", "energy_J_per_token", significant))
     shown += [

@@ -46,7 +46,7 @@ from liger_benchmark.wording import (
 )
 
 _METHOD = (
-    "Only completed runs enter a mean. ± is a 95 % interval: Student’s t over the repeats. "
+    "Only completed runs enter a mean. ± is a 95% interval: Student’s t over the repeats. "
     "Speed-up and saving compare repeat i of an arm with repeat i of the baseline; their intervals "
     "are t intervals on the mean log ratio, so they differ slightly from the ratio of the means. "
     "Tokens include padding, as in the blog."
@@ -236,7 +236,7 @@ def _bar_plots(analysis: Analysis) -> str:
     memory = memory_name(analysis)
     caption = "Bars: mean of the repeats that completed"
     if cells["tokens_per_second_low"].notna().any():
-        caption += "; lines on them: 95 % interval"
+        caption += "; lines on them: 95% interval"
     incomplete = cells[cells["n_completed"] < cells["n_runs"]]
     if (incomplete["n_completed"] > 0).any():
         caption += "; “2 of 3”: repeats that completed, where not all did"

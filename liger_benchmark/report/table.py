@@ -108,7 +108,7 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[_Row], Cell]]]:
 
 
 def _caption(analysis: Analysis) -> str:
-    caption = f"Means with their 95 % intervals; GiB: {memory_name(analysis).lower()}"
+    caption = f"Means with their 95% intervals; GiB: {memory_name(analysis).lower()}"
     if len(analysis.arms) > 1:
         caption += f"; speed-up, saving and loss difference: against {analysis.baseline}"
     caption += _equal_repeats(analysis.cells)
@@ -157,12 +157,12 @@ def _memory_cell(row: _Row) -> Cell:
 
 
 def _speedup_cell(row: _Row) -> Cell:
-    more = _detail(row.pair, "loop_speedup_percent", lambda percent: f"loop {signed(percent)} %")
+    more = _detail(row.pair, "loop_speedup_percent", lambda percent: f"loop {signed(percent)}%")
     return _gain_cell(row, "speedup", more)
 
 
 def _saving_cell(row: _Row) -> Cell:
-    more = _detail(row.pair, "allocated_saving_percent", lambda p: f"used {signed(p)} %")
+    more = _detail(row.pair, "allocated_saving_percent", lambda p: f"used {signed(p)}%")
     return _gain_cell(row, "memory_saving", more)
 
 

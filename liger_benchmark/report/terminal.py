@@ -15,6 +15,7 @@ from rich.text import Text
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import BATCH_SIZE
 from liger_benchmark.report.agreement import gradients_line, liger_line, losses_line
+from liger_benchmark.report.blog import why_not_judged
 from liger_benchmark.report.outcomes import gain_text, no_number
 from liger_benchmark.report.progress import replace_unprintable
 from liger_benchmark.report.recommendation import recommendation
@@ -38,15 +39,22 @@ def print_summary(analysis: Analysis, report_path: str | Path) -> None:
             console.print(Text(line))
     else:
         console.print(_table(analysis))
-        console.print(Text(f"Published claims: {analysis.verdict}"))
-        for claim in analysis.claims:
-            console.print(Text(f"  {claim.name}: {claim.judgement}; {claim.measured}"))
+        for line in _claims(analysis):
+            console.print(Text(line))
     if advice := recommendation(analysis):
         console.print(Text(advice.text))
         for line in (*advice.code, advice.note):
             console.print(Text(line))
     # Not through rich, which would wrap a long path: it is there to be copied.
     print(report_path, flush=True)
+
+
+def _claims(analysis: Analysis) -> list[str]:
+    """The verdict and a line for each of the blog's claims, or one that says why it has none."""
+    if reason := why_not_judged(analysis):
+        return [f"Published claims: not tested; {reason}"]
+    lines = [f"  {claim.name}: {claim.judgement}; {claim.measured}" for claim in analysis.claims]
+    return [f"Published claims: {analysis.verdict}", *lines]
 
 
 def _table(analysis: Analysis) -> Table:

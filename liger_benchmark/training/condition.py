@@ -31,7 +31,6 @@ from liger_benchmark.training.dataset import (
 from liger_benchmark.training.device import (
     CpuDevice,
     CudaDevice,
-    allocator_retries,
     memory_of_others,
     set_up_device,
 )
@@ -199,7 +198,7 @@ def _record_observation(trainer: Any, model: PreTrainedModel, record: dict[str, 
 
 
 def _record_gpu_at_end(device: CudaDevice, record: dict[str, Any]) -> None:
-    record["memory"] = {"allocator_retries": allocator_retries()}
+    record["memory"] = device.retries()
     gpu = record["environment"]["gpu"]
     gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}
     gpu["others_memory_MB"]["end"] = memory_of_others(gpu)

@@ -39,7 +39,7 @@ class Device(Protocol):
         """A cumulative counter of the energy used, in joules; None if the device has none."""
 
     def sample_clock(self) -> None:
-        """Note the device's clock and what slows it down, once a measured step."""
+        """Note the device's clock and what slows it down, at the end of each measured step."""
 
 
 class CudaDevice:
@@ -47,6 +47,8 @@ class CudaDevice:
 
     def __init__(self) -> None:
         self.monitor = GpuMonitor()
+        self.retries_before_step = 0
+        self.retries_in_measured_steps = 0
 
     def synchronize(self) -> None:
         import torch
@@ -57,6 +59,7 @@ class CudaDevice:
         import torch
 
         torch.cuda.reset_peak_memory_stats()
+        self.retries_before_step = allocator_retries()
 
     def peak_memory(self) -> dict[str, float]:
         import torch
@@ -71,8 +74,16 @@ class CudaDevice:
         return self.monitor.joules()
 
     def sample_clock(self) -> None:
-        """Note the clock of the streaming multiprocessors and the reasons for slowing it down."""
+        """Note the clock of the streaming multiprocessors, what slows it down, and retries."""
         self.monitor.sample_clock()
+        self.retries_in_measured_steps += allocator_retries() - self.retries_before_step
+
+    def retries(self) -> dict[str, int]:
+        """How often the allocator had to free its cached blocks: in all, and in measured steps."""
+        return {
+            "allocator_retries": allocator_retries(),
+            "retries_in_measured_steps": self.retries_in_measured_steps,
+        }
 
 
 class CpuDevice:

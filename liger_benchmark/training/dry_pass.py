@@ -93,6 +93,7 @@ def check_arm(arguments: TrainingArguments, model_folder: Path, vanilla: Shape) 
     Raises:
         InvalidInput: if it is another model, cannot be built, or cannot run without a GPU. It names
             the kernels to leave out.
+        ChildFailed: if Liger itself is broken.
     """
     kernels, attention = tuple(arguments.liger_kernels), arguments.attn_implementation
     problem, liger = _problem(model_folder, kernels, attention, vanilla)
@@ -109,12 +110,20 @@ def check_arm(arguments: TrainingArguments, model_folder: Path, vanilla: Shape) 
 def _problem(
     model_folder: Path, kernels: Sequence[str], attention: str, vanilla: Shape
 ) -> tuple[str | None, Shape | None]:
-    """How the arm differs from vanilla's or why it cannot be built; and its shape if it can."""
+    """How the arm differs from vanilla's or why it cannot be built; and its shape if it can.
+
+    Raises:
+        ChildFailed: if it is not the model's fault that it cannot be built.
+    """
     try:
         liger, _ = run_isolated(
             build_arm, model_folder, kernels, attention, on_message=lambda message: None
         )
     except ChildFailed as failure:
+        try:
+            kernels_turned_on(vanilla.model_type, kernels)
+        except (OSError, LookupError):  # a broken Liger, or another than the pinned one
+            raise failure from None
         return _reason(failure), None
     return difference(vanilla, liger), liger
 
@@ -123,10 +132,7 @@ def _name_the_kernel(
     model_folder: Path, arguments: TrainingArguments, problem: str, vanilla: Shape
 ) -> InvalidInput:
     """The error for an arm that is another model: which kernels make it one, tried singly."""
-    try:
-        turned_on = kernels_turned_on(vanilla.model_type, arguments.liger_kernels)
-    except (OSError, LookupError):  # a Liger that is broken or another than the pinned one
-        turned_on = []
+    turned_on = kernels_turned_on(vanilla.model_type, arguments.liger_kernels)
     culprits = [
         kernel
         for kernel in turned_on

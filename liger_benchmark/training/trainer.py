@@ -37,7 +37,7 @@ def build_trainer(
     """An SFTTrainer that calls `callback` and does the same work in all arms.
 
     SFTTrainer.compute_loss computes entropy and accuracy from the logits of an arm without Liger
-    only, which costs 10 % of its speed. All arms therefore use the loss of `transformers.Trainer`,
+    only, which costs 10% of its speed. All arms therefore use the loss of `transformers.Trainer`,
     as the blog's did.
 
     Its `observed` is an `Observation`, whole once the training has ended.

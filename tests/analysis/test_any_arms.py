@@ -92,7 +92,7 @@ def test_arms_whose_losses_differ_are_invalid_and_named_together() -> None:
             run.history["loss"] *= 1.05
     reason = (
         "at batch size 8 is invalid, and left out of every comparison: its losses differ from the "
-        "baseline's by up to 5 %, and rounding explains 0.2 %."
+        "baseline's by up to 5%, and rounding explains 0.2%."
     )
     assert analyse(runs).warnings == [
         f"vanilla + torch_compile {reason}",

@@ -87,6 +87,15 @@ def test_only_runs_whose_allocator_had_to_retry_barely_fit() -> None:
     ]
 
 
+def test_retries_before_the_measured_steps_are_no_sign_of_a_tight_memory() -> None:
+    runs = grids.complete()
+    memory = of(runs, "bs-40-vanilla-run-1").record["memory"]
+    memory |= {"allocator_retries": 2, "retries_in_measured_steps": 0}
+    assert analyse(runs).warnings == []
+    memory["retries_in_measured_steps"] = 1
+    assert "vanilla barely fits at batch size 40" in analyse(runs).warnings[0]
+
+
 def test_records_without_gradients_are_said_to_have_none() -> None:
     runs = grids.one_batch_size()
     for run in runs:

@@ -37,7 +37,7 @@ def test_the_verdict_follows_from_the_published_ranges(
 
 
 def test_a_gain_whose_interval_includes_zero_is_undecided() -> None:
-    # 25 % on average, but from two repeats that lie far apart.
+    # 25% on average, but from two repeats that lie far apart.
     analysis = judged(((1500.0, 1000.0), (1040.0, 1000.0)), (900.0, 1000.0))
     claim = claim_of(analysis.claims, "throughput")
     assert (claim.judgement, claim.undecided_at, claim.fails_at) == (claims.UNDECIDED, (16,), ())

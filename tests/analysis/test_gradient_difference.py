@@ -34,6 +34,11 @@ def test_equal_gradients_do_not_differ(bf16: bool) -> None:
     assert (difference.direction, difference.norm, difference.above_bound) == (0.0, 0.0, False)
 
 
+def test_fingerprints_of_another_length_are_not_taken_for_equal() -> None:
+    shorter = {name: values[:-1] for name, values in GRADIENTS.items()}
+    assert against(shorter).above_bound
+
+
 @pytest.mark.parametrize(
     ("bf16", "factor", "above"),
     [(True, 1.003, False), (True, 1.05, True), (False, 1 + 1e-6, False), (False, 1.003, True)],

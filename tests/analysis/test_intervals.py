@@ -12,7 +12,7 @@ from liger_benchmark.analysis.intervals import (
     ratio_interval,
 )
 
-# Two-sided 95 % quantiles of Student's t, from a printed table.
+# Two-sided 95% quantiles of Student's t, from a printed table.
 T_1, T_2 = 12.706, 4.303
 
 

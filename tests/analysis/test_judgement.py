@@ -34,7 +34,7 @@ ORDER = (NOT_REPRODUCED, UNDECIDED, REPRODUCED, EXCEEDED)
 
 
 def judge(value: float, low: float, high: float) -> str:
-    """The throughput claim of +20 to +30 % at one batch size."""
+    """The throughput claim of +20 to +30% at one batch size."""
     row = {"speedup_percent": value, "speedup_low": low, "speedup_high": high}
     return _judge_at(THROUGHPUT, pd.Series(row))
 

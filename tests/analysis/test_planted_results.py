@@ -87,7 +87,7 @@ def assert_invalid(analysis: Analysis, arm: str, size: int, reason: str) -> None
 OTHER_THAN_THE_BASELINE: dict[str, tuple[Change, str]] = {
     "losses times three": (
         lambda run: run.history.__setitem__("loss", run.history["loss"] * 3),
-        "its losses differ from the baseline's by up to 200 %, and rounding explains 0.2 %",
+        "its losses differ from the baseline's by up to 200%, and rounding explains 0.2%",
     ),
     "NaN at one step": (
         lambda run: run.history.loc.__setitem__((20, "loss"), math.nan),
@@ -226,7 +226,7 @@ def test_the_sizes_that_are_left_do_not_give_a_verdict(fault: str) -> None:
         reason
     )
     assert analysis.verdict == INCOMPLETE
-    assert analysis.headline.startswith("Liger trains Phi-3 mini 33 % faster")
+    assert analysis.headline.startswith("Liger trains Phi-3 mini 33% faster")
     assert "at batch size 32, " in analysis.headline
     assert analysis.headline.endswith(" Liger is invalid at batch size 40.")
 
@@ -236,7 +236,7 @@ def test_the_page_shows_an_invalid_cells_reason_in_place_of_its_numbers() -> Non
     for run in of_liger(runs):
         run.history["loss"] *= 3
     page = render_page(analyse(runs))
-    assert "its losses differ from the baseline&#x27;s by up to 200 %" in page
+    assert "its losses differ from the baseline&#x27;s by up to 200%" in page
     assert "16,436" not in page and "+26.4" not in page
 
 
@@ -469,7 +469,7 @@ def test_an_arm_that_does_not_do_what_its_name_says_is_invalid(
     """Here without Liger: it is not only Liger that has to be proved live."""
     arms: dict[str, dict[str, Any]] = {"vanilla": {}, "other": {**settings, "factor": 1.3}}
     runs = grids.grid(sizes=(16,), repeats=2, arms=arms, steps=4)
-    assert "other, 30 % faster" in analyse(runs).headline
+    assert "other, 30% faster" in analyse(runs).headline
     for run in runs:
         if run.training_args.arm == "other":
             run.record["proof"] |= proof
@@ -500,7 +500,7 @@ def test_a_saving_of_reserved_memory_alone_is_said_to_be_stock() -> None:
         "At batch size 16 Liger reserves less memory than vanilla and allocates as much: the "
         "saving is in the allocator's stock alone."
     )
-    assert "of the memory used 0.0 % less" in claim_of(analysis.claims, "memory").measured
+    assert "of the memory used 0.0% less" in claim_of(analysis.claims, "memory").measured
 
 
 # --- 9: order and place
@@ -533,7 +533,7 @@ def test_pairs_of_two_sessions_hosts_or_cards_are_warned_of(change: Change, word
 
 
 def test_a_gain_whose_interval_reaches_from_loss_to_gain_is_undecided_and_no_failure() -> None:
-    """+9.6 %, −45.8 to +121.7: two repeats, at 1.18 and at 1.02 times vanilla's speed."""
+    """+9.6%, −45.8 to +121.7: two repeats, at 1.18 and at 1.02 times vanilla's speed."""
     mean, spread = math.log(1.096), math.log(2.217 / 1.096) / 12.706
     ratios = [math.exp(mean + sign * spread) for sign in (1, -1)]
     runs = grids.two_arms(tuple((VANILLA_RATE * ratio, VANILLA_RATE) for ratio in ratios))
@@ -622,7 +622,7 @@ def null_grid(seed: int) -> list[Run]:
 def test_an_arm_against_itself_gains_nothing() -> None:
     """20 null comparisons: none is invalid, none saves memory, none reproduces the blog's gains.
 
-    The intervals are at 95 %: of 20 comparisons of an arm with itself one is expected to lie
+    The intervals are at 95%: of 20 comparisons of an arm with itself one is expected to lie
     beside zero by chance. The seeds are the first twenty integers, chosen before the first run;
     with them none does, so that no headline says faster or slower.
     """

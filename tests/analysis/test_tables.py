@@ -147,7 +147,7 @@ def test_loss_parity_is_the_largest_difference_over_steps_and_repeats() -> None:
     assert compared["loss_above_bound"]
     assert analysis.warnings == [
         "Liger at batch size 16 is invalid, and left out of every comparison: its losses differ "
-        "from the baseline's by up to 3 %, and rounding explains 0.2 %."
+        "from the baseline's by up to 3%, and rounding explains 0.2%."
     ]
 
 

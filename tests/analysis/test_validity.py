@@ -68,8 +68,8 @@ def test_arms_that_compute_other_things_than_the_baseline_are_held_against_each_
             run.history["loss"] *= 3
     wrong = ("Liger + adamw_torch", 16)
     assert reasons(runs) == {
-        wrong: "its losses differ from vanilla + adamw_torch's by up to 200 %, and rounding "
-        "explains 0.2 %"
+        wrong: "its losses differ from vanilla + adamw_torch's by up to 200%, and rounding "
+        "explains 0.2%"
     }
     assert list(reasons(runs, "Liger")) == [wrong]
 

@@ -53,7 +53,7 @@ def test_page_and_markdown_show_each_grids_own_gain_with_its_interval() -> None:
     speeds, memory = page.tables[:2]
     assert speeds[0] == ["Batch size", "Arm", "h", "a"]
     gain = analysis.comparison["speedup_percent"].iloc[0]
-    assert re.fullmatch(rf"[\d,]+ \+{gain:.1f} % \(.*%\)", speeds[2][2])
+    assert re.fullmatch(rf"[\d,]+ \+{gain:.1f}% \(.*%\)", speeds[2][2])
     assert speeds[1][2].endswith("baseline") and speeds[3][2] == "not run"
     assert memory[0] == speeds[0]
     text = side_by_side_markdown(both)

@@ -125,7 +125,7 @@ def _history(args: TrainingArguments, rate: float, memory_mb: float, cpu: bool) 
         warm = step <= args.n_warmup_steps
         wobble = 1 + 0.01 * math.sin(1.7 * step + args.run)
         step_rate = rate * (0.35 if step == 1 else wobble)
-        # The arms differ by 0.1 % in bf16, by far less in fp32, growing over the steps.
+        # The arms differ by 0.1% in bf16, by far less in fp32, growing over the steps.
         apart = (1e-3 if args.bf16 else 2e-6) * step / args.max_steps if args.use_liger else 0.0
         loss = (1.2 + 9.2 * math.exp(-step / 9)) * (1 + 0.02 * math.sin(step)) * (1 + apart)
         row = {
@@ -143,7 +143,7 @@ def _history(args: TrainingArguments, rate: float, memory_mb: float, cpu: bool) 
             "step_tokens": step_tokens,
             "step_tokens_per_second": step_rate,
             "avg_tokens_per_second": math.nan if warm else rate,
-            # 12 % of the tokens are padding; 3 % of the loop's time lies between its steps.
+            # 12% of the tokens are padding; 3% of the loop's time lies between its steps.
             "avg_real_tokens_per_second": math.nan if warm else 0.88 * rate,
             "avg_loop_tokens_per_second": math.nan if warm else 0.97 * rate,
         }

@@ -1,4 +1,4 @@
-"""The answer as a picture: speed-up and memory saving with their 95 % intervals, a line at zero.
+"""The answer as a picture: speed-up and memory saving with their 95% intervals, a line at zero.
 
 A row is a batch size, or an arm where there are more than two. The picture is drawn twice: with its
 two halves side by side, and for a narrow window one above the other.
@@ -199,6 +199,7 @@ def _tip(row: AnswerRow, which: int) -> str:
     text = f"{row.name}: {what} {signed(gain.value)}%"
     if known(gain.low):
         same = all_the_same(gain.low, gain.high)
-        interval = f"95% interval {signed(gain.low)}% to {signed(gain.high)}%"
-        text += "; the same in every repeat" if same else f"; {interval}"
+        ends = f"{signed(gain.low)}% to {signed(gain.high)}%"
+        interval = "undetermined" if gain.high - gain.low > WIDEST_INTERVAL else ends
+        text += "; the same in every repeat" if same else f"; 95% interval {interval}"
     return f"{text}; {plural(row.n_pairs, 'pair')} of repeats"

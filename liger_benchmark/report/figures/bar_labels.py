@@ -41,7 +41,7 @@ class Bar:
         arm: its arm.
         cell: the row of `Analysis.cells` it shows; its `n_runs` is 0 if the cell was not run.
         patch: the bar; it has no length if the cell has no value.
-        interval: the line that shows the 95 % interval; without points if there is none.
+        interval: the line that shows the 95% interval; without points if there is none.
         has_value: whether the cell has a value.
         horizontal: whether the bar is horizontal.
     """

@@ -84,7 +84,7 @@ class _Plot:
 
 
 def throughput_bars(cells: pd.DataFrame, arms: Sequence[str]) -> str:
-    """Tokens per second by batch size and arm, with 95 % intervals, as SVG.
+    """Tokens per second by batch size and arm, with 95% intervals, as SVG.
 
     Args:
         cells: `Analysis.cells`.
@@ -99,7 +99,7 @@ def throughput_bars(cells: pd.DataFrame, arms: Sequence[str]) -> str:
 def memory_bars(
     cells: pd.DataFrame, arms: Sequence[str], label: str, limit_gib: float | None
 ) -> str:
-    """Peak memory in GiB by batch size and arm, with 95 % intervals and a memory limit, as SVG.
+    """Peak memory in GiB by batch size and arm, with 95% intervals and a memory limit, as SVG.
 
     Args:
         cells: `Analysis.cells`.

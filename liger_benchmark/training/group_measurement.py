@@ -125,8 +125,9 @@ def group_record(records: Sequence[dict[str, Any]], rows: GroupRows) -> dict[str
             "padding_fraction": round(sum(b["padding_fraction"] for b in batches) / n_ranks, 4),
         }
     if "memory" in record:
-        retries = [one["memory"]["allocator_retries"] for one in records]
-        record["memory"] = {"allocator_retries": max(retries)}
+        record["memory"] = {
+            key: max(one["memory"][key] for one in records) for key in record["memory"]
+        }
     return record
 
 

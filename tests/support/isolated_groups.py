@@ -22,7 +22,8 @@ def group(send: Send, function: Callable[..., Any], n_ranks: int, *args: Any) ->
         n_ranks,
         *args,
         on_message=lambda rank, message: send((rank, message)),
-        hang_seconds=3.0,
+        # Long enough for a rank on a busy machine to say something.
+        hang_seconds=10.0 if "hangs" in args else 120.0,
     )
 
 

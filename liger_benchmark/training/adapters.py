@@ -113,7 +113,7 @@ def add_adapters(model: PreTrainedModel, arguments: TrainingArguments) -> Any:
 
 def base_model(model: Any) -> Any:
     """transformers' model inside of one with adapters; the model itself if it has none."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def n_elements(parameter: torch.nn.Parameter) -> int:

@@ -128,12 +128,11 @@ def mismatch(facts: Mapping[str, Any], arguments: TrainingArguments) -> str | No
 
 def _other_precision(facts: Mapping[str, Any], arguments: TrainingArguments) -> str | None:
     mixed = facts.get("autocast")
-    expected = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "no"
-    if arguments.bf16 and not arguments.autocast:
-        expected = "no"
-    if mixed is not None and mixed != expected:
-        asked = "" if arguments.autocast else "autocast: false, "
-        return f"{asked}{arguments.precision} was asked for, and autocast's dtype is {mixed}"
+    by_arithmetic = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "no"
+    if mixed is not None and mixed != (by_arithmetic if arguments.autocast else "no"):
+        asked = f"autocast: {str(arguments.autocast).lower()}"
+        asked = asked if arguments.bf16 and arguments.weights_dtype is None else arguments.precision
+        return f"{asked} was asked for, and autocast's dtype is {mixed}"
     dtype = facts.get("weights_dtype")
     expected = "bfloat16" if arguments.has_bf16_weights else "float32"
     if dtype is not None and dtype != expected:

@@ -78,7 +78,7 @@ def test_a_dtype_that_is_not_live_is_named() -> None:
         "bf16 on fp32 weights was asked for, and the live weights are bfloat16"
     )
     assert mismatch({"autocast": "no"}, mixed) == (
-        "bf16 on fp32 weights was asked for, and autocast to no is on"
+        "bf16 on fp32 weights was asked for, and autocast's dtype is no"
     )
 
 

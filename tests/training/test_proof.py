@@ -78,7 +78,7 @@ def test_an_arm_that_does_what_it_says_contradicts_nothing(
             "attn_implementation: sdpa was asked for, and 1 layers use eager",
         ),
         (
-            replace(TINY, loss_type="cce"),
+            replace(TINY, loss_type="cce", bf16=True),
             {"head": {"expected": "cce", "seen": "chunked_nll"}},
             "loss_type: the arm's head is cut-cross-entropy, and the loss was computed by the "
             "chunked loss",

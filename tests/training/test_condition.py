@@ -373,6 +373,8 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
         "liger_implementation",
         "use_hub_kernels",
         "autocast",
+        "environment",
+        "environments",
         "attn_implementation",
         "arm_name",
         "model_name",

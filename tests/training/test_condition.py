@@ -380,6 +380,8 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
         "liger_implementation",
         "use_hub_kernels",
         "autocast",
+        "environment",
+        "environments",
         "attn_implementation",
         "peft",
         "lora_r",

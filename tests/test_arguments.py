@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
+from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import (
     LR_SCHEDULERS,
     OPTIMIZERS,

@@ -16,12 +16,8 @@ from support.planted import FAULTS, run_planted
 from support.tiny import TINY
 
 from liger_benchmark.analysis.validity import invalid_reasons
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    VANILLA,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import VANILLA
 from liger_benchmark.run import COMPLETED, Run, read_run, write_run
 from liger_benchmark.training import isolated_process
 from liger_benchmark.training.condition import run_condition

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
+from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import (
     BATCH_SIZE,
     EFFECTIVE_WITH,

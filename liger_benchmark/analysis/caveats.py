@@ -10,9 +10,7 @@ from liger_benchmark.analysis.hardware import Trial
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.analysis.steadiness import SLOW, unsteady_steps
 from liger_benchmark.analysis.stragglers import stragglers
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.training.out_of_memory import NEIGHBOUR_MB
 from liger_benchmark.wording import batch_sizes, enumerate_words, gibibytes, number, plural

@@ -12,21 +12,20 @@ import pandas as pd
 
 from liger_benchmark.analysis.arms import arguments_by_arm, same_gradients, settings_of
 from liger_benchmark.analysis.comparison import compare
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE, EFFECTIVE_WITH
 from liger_benchmark.run import Run
+
+# Liger itself, and what is without effect unless it is on.
+_LIGERS_OWN = {"use_liger", *(axis for axis, of in EFFECTIVE_WITH.items() if of == "use_liger")}
 
 
 def counterparts(arms: Mapping[str, TrainingArguments]) -> dict[str, str]:
     """For each arm with Liger the arm that has its other settings and no Liger, if there is one."""
 
     def others(args: TrainingArguments) -> dict[str, object]:
-        mine = ("use_liger", "liger_kernels")
-        return {axis: value for axis, value in settings_of(args).items() if axis not in mine}
+        settings = settings_of(args).items()
+        return {axis: value for axis, value in settings if axis not in _LIGERS_OWN}
 
     without = {arm: others(args) for arm, args in arms.items() if not args.use_liger}
     found: dict[str, str] = {}

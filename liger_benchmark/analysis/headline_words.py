@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.wording import (
     WIDEST_INTERVAL,
     all_the_same,

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from liger_benchmark.analysis.comparison import compare
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.experiment.grid import ADDS
 from liger_benchmark.run import Run
 

@@ -17,9 +17,7 @@ from typing import Any
 from liger_benchmark.analysis.claims import Claim, PublishedRange
 from liger_benchmark.analysis.judgement import judge_range
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
+from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import (
     BATCH_SIZE,
     FSDP2,

@@ -9,12 +9,8 @@ from liger_benchmark.analysis.comparison import paired_ratio
 from liger_benchmark.analysis.headline_words import change
 from liger_benchmark.analysis.intervals import interval_columns
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.columns import AVG_TOKENS_PER_SECOND
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.wording import number, plural

@@ -22,12 +22,8 @@ from liger_benchmark.analysis.arms import (
     value_on,
 )
 from liger_benchmark.analysis.ladder import is_ladder
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.experiment.grid import ADDS
 from liger_benchmark.run import FAILED, Run, UnreadableRun, read_run
 

@@ -10,9 +10,7 @@ import pandas as pd
 
 from liger_benchmark.analysis.hardware import Hardware
 from liger_benchmark.analysis.overhead import overhead_seconds
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.columns import (
     AVG_ENERGY_J_PER_TOKEN,
     AVG_LOOP_TOKENS_PER_SECOND,

@@ -12,12 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.validation import (
     InvalidInput,
     check_field,

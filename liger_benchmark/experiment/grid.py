@@ -8,9 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
+from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,

@@ -13,9 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
+from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import (
     FSDP2,
     ZERO3,

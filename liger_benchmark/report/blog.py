@@ -5,9 +5,7 @@ from __future__ import annotations
 from liger_benchmark.analysis.claims import Claim
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.analysis.verdict import verdict_sentence
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
+from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import (
     LIGER,
     VANILLA,

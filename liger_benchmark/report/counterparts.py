@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.ladder import gain_cell
 from liger_benchmark.report.markup import (
     Cell,

@@ -10,9 +10,7 @@ from liger_benchmark.analysis.arms import display_order
 from liger_benchmark.analysis.overhead import begins_a_session, overhead_seconds
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.analysis.validity import loss_bound
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.figures.curves import loss_curves, phase_bars, throughput_curves
 from liger_benchmark.report.markup import (

@@ -8,9 +8,7 @@ import pandas as pd
 
 from liger_benchmark.analysis.ladder import is_ladder
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.figures.waterfall import waterfall
 from liger_benchmark.report.markup import (
     Cell,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.markup import (
     Cell,
     Column,

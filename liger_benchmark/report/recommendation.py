@@ -14,9 +14,7 @@ import pandas as pd
 from liger_benchmark.analysis.arms import arguments_by_arm, settings_of
 from liger_benchmark.analysis.headline import headline_rows
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
+from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,

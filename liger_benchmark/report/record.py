@@ -12,9 +12,7 @@ import pandas as pd
 from liger_benchmark.analysis.arms import display_order
 from liger_benchmark.analysis.runs_table import PADDED_TOKENS_PER_SECOND
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.columns import (
     AVG_LOOP_TOKENS_PER_SECOND,
     AVG_REAL_TOKENS_PER_SECOND,

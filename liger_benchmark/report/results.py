@@ -11,9 +11,7 @@ from liger_benchmark.analysis.arms import value_on
 from liger_benchmark.analysis.notes import break_even_of_compiling, many_chunks
 from liger_benchmark.analysis.result_folders import COMPARED_PACKAGES
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
+from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from liger_benchmark.analysis.arms import same_gradients
 from liger_benchmark.analysis.gradient_difference import gradient_difference
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.markup import Cell, Column, arm_cell, integer_cell, number_cell
 from liger_benchmark.report.outcomes import outcome_words
 from liger_benchmark.report.table import Table

@@ -17,12 +17,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    ALL_LINEAR,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import ALL_LINEAR
 
 if TYPE_CHECKING:
     import torch

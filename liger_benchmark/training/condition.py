@@ -16,12 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
 from liger_benchmark.training import (
@@ -34,7 +30,7 @@ from liger_benchmark.training import (
     sharding,
 )
 from liger_benchmark.training.activation import active_liger_parts, check_liger
-from liger_benchmark.training.adapters import add_adapters
+from liger_benchmark.training.adapters import add_adapters, base_model
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import (
     check_token_ids,
@@ -210,7 +206,7 @@ def _trainer(
     record: dict[str, Any],
 ) -> Any:
     """The trainer, with the arm's head in place."""
-    forward = vars(model).get("forward")
+    forward = vars(base_model(model)).get("forward")
     trainer = build_trainer(
         *(arguments, model, tokenizer, train_rows, eval_rows, output_folder),
         *(callback, compilations),

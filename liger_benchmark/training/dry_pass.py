@@ -12,12 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    BATCH_SIZE,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.training import environment
 from liger_benchmark.training.dataset import (
     check_token_ids,

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from liger_benchmark.choices import (
-    DEFAULT_LIGER_KERNELS,
-)
+from liger_benchmark.choices import DEFAULT_LIGER_KERNELS
 from liger_benchmark.sources.fetch import has_weights, provenance
 from liger_benchmark.training import ranks
 from liger_benchmark.training.adapters import base_model, n_elements, quantisation_config, quantise

@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    ALL_LINEAR,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import ALL_LINEAR
 from liger_benchmark.training import environment, heads, ranks, sharding
 from liger_benchmark.training.compilation import begins_graphs, compile_mode
 from liger_benchmark.training.compile_counter import CompilationCounter

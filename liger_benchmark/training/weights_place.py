@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    FSDP2,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import FSDP2
 from liger_benchmark.training import ranks
 from liger_benchmark.training.device import gpu_bytes
 

@@ -12,12 +12,8 @@ import pytest
 from support.tiny import TINY
 
 import liger_kernel_finetuning as workflow
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    DEFAULT_LIGER_KERNELS,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import DEFAULT_LIGER_KERNELS
 from liger_benchmark.experiment.inputs_file import ExperimentInputs, read_inputs_file
 from liger_benchmark.flyte import local_run
 from liger_benchmark.run import Run, read_run

@@ -7,12 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    LIGER_KERNELS,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import LIGER_KERNELS
 from liger_benchmark.experiment.axes import AXES, NO_AXIS, ExperimentArguments
 from liger_benchmark.experiment.grid import arms_of, describe_grid, expand_grid
 from liger_benchmark.experiment.inputs_file import read_inputs_file

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from liger_benchmark.analysis.validity import invalid_reasons
-from liger_benchmark.choices import (
-    VANILLA,
-)
+from liger_benchmark.choices import VANILLA
 from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.experiment.preflight import check_experiment
 from liger_benchmark.run import COMPLETED

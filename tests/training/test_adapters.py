@@ -11,12 +11,8 @@ from support.planted import run_planted
 from support.tiny import TINY
 
 from liger_benchmark.analysis.validity import invalid_reasons
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    VANILLA,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import VANILLA
 from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.experiment.grid import arms_of
 from liger_benchmark.run import COMPLETED, Run

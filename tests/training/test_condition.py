@@ -405,8 +405,6 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
         "n_gpus",
         "sharding",
         "reshard_after_forward",
-        "environment",
-        "environments",
     }
     config = sft_config(TINY, Path("out"))
     fields = {f.name for f in dataclasses.fields(TrainingArguments)}

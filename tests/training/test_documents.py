@@ -13,12 +13,8 @@ from support.isolated_documents import train_with_documents_that_meet
 from support.tiny import TINY
 
 from liger_benchmark.analysis.validity import invalid_reasons
-from liger_benchmark.arguments import (
-    TrainingArguments,
-)
-from liger_benchmark.choices import (
-    VANILLA,
-)
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import VANILLA
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.training import condition
 from liger_benchmark.training.dataset import prepare_datasets

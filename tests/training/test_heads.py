@@ -14,9 +14,7 @@ import pytest
 from support.tiny import TINY
 
 from liger_benchmark.catalog import MODELS
-from liger_benchmark.choices import (
-    LOSSES,
-)
+from liger_benchmark.choices import LOSSES
 from liger_benchmark.training import heads
 from liger_benchmark.training.head_proof import Sighting, expected_head, head_mismatch, sighting
 from liger_benchmark.training.liger_options import check_implementation, n_chunks

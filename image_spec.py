@@ -30,7 +30,8 @@ def _registration_digest() -> str:
     return f"{GPU_KIND.lower()}-{hashlib.sha256(handed_on.encode()).hexdigest()[:8]}"
 
 
-def _resources(pod: PodSize) -> Resources:
+def resources(pod: PodSize) -> Resources:
+    """A pod's resources as flytekit takes them, without its shared memory."""
     gpu = str(pod.gpus) if pod.gpus else None
     return Resources(cpu=pod.cpu, mem=pod.memory, gpu=gpu, ephemeral_storage=pod.storage)
 
@@ -40,10 +41,10 @@ GPU = None if GPU_KIND == ANY_GPU else getattr(accelerators, GPU_KIND)
 
 # Every task states these as requests and as limits: Flyte refuses requests above the platform's
 # limits with a message, but cuts limits down to them in silence.
-TRAINING_POD = _resources(TRAINING_SIZE)
-DOWNLOAD_POD = _resources(DOWNLOAD_SIZE)
-PLANNING_POD = _resources(PLANNING_SIZE)
-ANALYSIS_POD = _resources(ANALYSIS_SIZE)
+TRAINING_POD = resources(TRAINING_SIZE)
+DOWNLOAD_POD = resources(DOWNLOAD_SIZE)
+PLANNING_POD = resources(PLANNING_SIZE)
+ANALYSIS_POD = resources(ANALYSIS_SIZE)
 
 BY_UNION = Path(sys.argv[0]).stem == "union"
 # Plain Flyte wants a secret's group (in Kubernetes, the secret's own name); Union has none. That

@@ -41,6 +41,7 @@ from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.flyte import command_line
 from liger_benchmark.flyte.cache_versions import DOWNLOAD_VERSION, TRAINING_VERSION
 from liger_benchmark.flyte.conditions import (
+    ask_for_gpus,
     check_and_announce,
     replace_missing_runs,
     run_or_reuse,
@@ -48,6 +49,7 @@ from liger_benchmark.flyte.conditions import (
 from liger_benchmark.flyte.credentials import HF_SECRET, WANDB_SECRET, requested, with_hub_token
 from liger_benchmark.flyte.endings import ends_plainly
 from liger_benchmark.flyte.execution import is_local, storage
+from liger_benchmark.flyte.group_size import conditions_at_once
 from liger_benchmark.flyte.local_run import grid_run
 from liger_benchmark.flyte.reporting import analyse_and_publish, published_page
 from liger_benchmark.flyte.settings import WANDB_ENTITY, WANDB_PROJECT
@@ -175,10 +177,9 @@ def prepare_experiment_args(
 # ## The grid
 #
 # The training task is mapped over the grid, inside a dynamic workflow so that the whole grid is
-# cached as well. Four conditions run at once (`concurrency`; the blog's `max_concurrency` is
-# swallowed by today's flytekit), and the map succeeds if a tenth of them do, rounded up: a crash
-# costs the condition that it happens to, which leaves None in the list, and no other. Its reason is
-# kept for the report.
+# cached as well. Four GPUs are used at once (`concurrency`; the blog's `max_concurrency` is ignored
+# by today's flytekit), and the map succeeds if a tenth of the conditions do, rounded up: a crash
+# costs its condition, which leaves None in the list, and no other. Its reason is kept.
 #
 # The ratio is a little below 0.1. Flyte holds it in 32 bits, where 0.1 is more than a tenth: of ten
 # conditions two would have to succeed. Concurrency and ratio are part of the map task's name, and
@@ -206,13 +207,12 @@ def run_cached_training_benchmark(
     with grid_run(training_args_list):
         check_and_announce(training_args_list, dataset_cache_dir, model_cache_dir)
         partial_train_model = partial(
-            train_model,
-            dataset_cache_dir=dataset_cache_dir,
-            model_cache_dir=model_cache_dir,
+            train_model, dataset_cache_dir=dataset_cache_dir, model_cache_dir=model_cache_dir
         )
-        results = map_task(partial_train_model, concurrency=4, min_success_ratio=0.09999)(
-            training_args=training_args_list
-        )
+        at_once = conditions_at_once(training_args_list)
+        mapped = map_task(partial_train_model, concurrency=at_once, min_success_ratio=0.09999)
+        results = mapped(training_args=training_args_list)
+        ask_for_gpus(results, training_args_list)
         replace_missing_runs()
     return results
 

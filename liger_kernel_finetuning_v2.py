@@ -28,6 +28,7 @@ from liger_benchmark.experiment import preflight
 from liger_benchmark.experiment.grid import describe_grid
 from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.flyte.cache_versions import DOWNLOAD_VERSION, TRAINING_VERSION
+from liger_benchmark.flyte.group_size import conditions_at_once, most_gpus
 from liger_benchmark.flyte.local_run import grid_run
 from liger_benchmark.flyte.settings import GPU_KIND
 from liger_benchmark.flyte2 import environments
@@ -35,6 +36,7 @@ from liger_benchmark.flyte2.conditions import (
     check_downloads,
     collect_results,
     keep_failures,
+    on_gpus,
     run_or_reuse,
     tracked,
 )
@@ -50,9 +52,6 @@ from liger_benchmark.training.environment import visible_gpu
 # Libraries read where their caches lie when they are imported, which the tasks do.
 folders.use_writable_caches()
 replace_unprintable()
-
-# Conditions that run at the same time on a cluster, each on a GPU of its own.
-CONCURRENT_CONDITIONS = 4
 
 
 # ## Downloads
@@ -168,7 +167,7 @@ async def train_grid(
 ) -> tuple[list[TrainingResult | None], list[str | None]]:
     """Run every condition. Returns the results and the errors, each with None for the other."""
     train = partial(
-        cached_on_cluster(train_model),
+        on_gpus(cached_on_cluster(train_model), most_gpus(grid)),
         dataset_cache_dir=dataset_cache_dir,
         model_cache_dir=model_cache_dir,
     )
@@ -178,7 +177,7 @@ async def train_grid(
             train,
             grid,
             group_name="conditions",
-            concurrency=CONCURRENT_CONDITIONS,
+            concurrency=conditions_at_once(grid),
             return_exceptions=True,
         )
     ]

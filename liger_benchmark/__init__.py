@@ -15,6 +15,8 @@ From the command to the page, and nothing imports what stands above it:
     sources/          models and datasets: the Hub, a folder, or builtin:NAME
     run.py            one finished run on disk
     arguments.py      the settings of one training run
+    conflicts.py      settings that exclude each other
+    choices.py        the values that settings may have
     catalog.py        what builtin:NAME may stand for
     columns.py        the names of a history's columns that others read
     code_version.py   the hash of the code that a run's cache key holds

@@ -16,6 +16,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from liger_benchmark.catalog import DATASETS, MODELS
+from liger_benchmark.choices import (
+    ADAPTERS,
+    ALL_LINEAR,
+    ATTENTION,
+    AUTO,
+    COMPILE_MODES,
+    DATASET_FORMATS,
+    DDP,
+    DEFAULT_LIGER_KERNELS,
+    LIGER,
+    LIGER_IMPLEMENTATIONS,
+    LIGER_KERNELS,
+    LONGEST_SLUG,
+    LOSSES,
+    LR_SCHEDULERS,
+    OPTIMIZERS,
+    PACKING_STRATEGIES,
+    ROW_COLUMNS,
+    SHARDINGS,
+    STRATEGIES,
+    TRACKERS,
+    VANILLA,
+    WEIGHTS_DTYPES,
+)
+from liger_benchmark.conflicts import conflict
 from liger_benchmark.validation import (
     Check,
     InvalidInput,
@@ -28,48 +53,6 @@ from liger_benchmark.validation import (
     read_fields,
     setting,
 )
-
-# The names transformers gives them. Only optimisers that need no package beyond requirements.txt;
-# a test holds both tuples against the installed library.
-OPTIMIZERS = (
-    "adamw_torch",
-    "adamw_torch_fused",
-    "adafactor",
-    "sgd",
-    "adagrad",
-    "rmsprop",
-)
-LR_SCHEDULERS = (
-    "linear",
-    "cosine",
-    "cosine_with_restarts",
-    "polynomial",
-    "constant",
-    "constant_with_warmup",
-    "inverse_sqrt",
-)
-# Characters. A folder's name has 255 at most; `store` and `files` append a key and a suffix.
-LONGEST_SLUG = 160
-STRATEGIES = ("no", "steps", "epoch")
-TRACKERS = ("none", "wandb")
-LOSSES = ("nll", "chunked_nll")
-# Those that need no package beyond requirements.txt.
-ATTENTION = ("sdpa", "eager", "flex_attention")
-DATASET_FORMATS = ("text", "prompt_completion", "messages")
-# The format is found by the rows' columns.
-AUTO = "auto"
-# The columns that a format reads, see `training.row_formats`.
-ROW_COLUMNS = (
-    *("text", "prompt", "completion", "messages", "conversations"),
-    *("instruction", "input", "output", "system", "tools"),
-)
-# Liger's own names. The first four are what Liger turns on by itself.
-LOSS_KERNELS = ("fused_linear_cross_entropy", "cross_entropy")
-LIGER_KERNELS = ("rope", "rms_norm", "swiglu", *LOSS_KERNELS)
-DEFAULT_LIGER_KERNELS = LIGER_KERNELS[:4]
-# The two arms that the blog compares, and the field that results are plotted against.
-LIGER, VANILLA = "Liger", "vanilla"
-BATCH_SIZE = "per_device_train_batch_size"
 
 
 def _source(builtin_names: Iterable[str]) -> Check:
@@ -128,11 +111,30 @@ class TrainingArguments:
     use_liger: bool = setting(False)
     liger_kernels: list[str] = setting(DEFAULT_LIGER_KERNELS, one_of(LIGER_KERNELS))
     torch_compile: bool = setting(False)
+    torch_compile_mode: str = setting("default", one_of(COMPILE_MODES))
     loss_type: str = setting("nll", one_of(LOSSES))
+    liger_chunk_mem_const: int = setting(1, at_least(1))
+    liger_implementation: str = setting("triton", one_of(LIGER_IMPLEMENTATIONS))
+    use_hub_kernels: bool = setting(False)
     attn_implementation: str = setting("sdpa", one_of(ATTENTION))
     gradient_checkpointing: bool = setting(False)
+    # Adapters to train instead of the weights, which may then be held in 4 bits (QLoRA).
+    peft: str | None = setting(None, one_of(ADAPTERS))
+    lora_r: int = setting(16, at_least(1))
+    lora_alpha: int = setting(32, at_least(1))
+    lora_dropout: float = setting(0.0, fraction)
+    lora_target_modules: list[str] = setting((ALL_LINEAR,), _not_blank)
+    load_in_4bit: bool = setting(False)
     max_seq_length: int = setting(128, at_least(1))
+    # Rows of several documents, or batches laid end to end: no padding, see `training.packing`.
+    packing: bool = setting(False)
+    packing_strategy: str = setting("bfd", one_of(PACKING_STRATEGIES))
+    padding_free: bool = setting(False)
     bf16: bool = setting(True)
+    fp16: bool = setting(False)
+    # Null: that of the arithmetic. fp32 beside bf16 are master weights with autocast.
+    weights_dtype: str | None = setting(None, one_of(WEIGHTS_DTYPES))
+    autocast: bool = setting(True)
     max_steps: int = setting(40, at_least(1))
     num_train_epochs: float = setting(1.0, positive)
     optim: str = setting("sgd", one_of(OPTIMIZERS))
@@ -143,6 +145,8 @@ class TrainingArguments:
     save_strategy: str = setting("no", one_of(STRATEGIES))
     learning_rate: float = setting(6e-4, positive)
     weight_decay: float = setting(0.05, at_least(0))
+    # 0: the gradients are not clipped.
+    max_grad_norm: float = setting(1.0, at_least(0))
     warmup_ratio: float = setting(0.1, fraction)
     lr_scheduler_type: str = setting("cosine", one_of(LR_SCHEDULERS))
     logging_steps: int = setting(1, _only_one)
@@ -150,8 +154,17 @@ class TrainingArguments:
     report_to: str = setting("none", one_of(TRACKERS))
     seed: int = setting(42, at_least(0))
     n_warmup_steps: int = setting(2, at_least(0))
+    # GPUs of one host that train one condition together; batch sizes are for each of them.
+    n_gpus: int = setting(1, at_least(1))
+    sharding: str = setting(DDP, one_of(SHARDINGS))
+    # FSDP2 gives up the gathered weights of a layer after its forward pass.
+    reshard_after_forward: bool = setting(True)
     gpu_memory_limit_gib: float | None = setting(None, positive)
     require_idle_gpu: bool = setting(False)
+    # Which of `environments` a run takes its libraries from; this one by default.
+    environment: str = setting("", plain_name)
+    # The name of each environment, and its requirements file or interpreter.
+    environments: dict[str, str] = dataclasses.field(default_factory=dict)
     run: int = setting(1, at_least(1))
     # What the grid calls the arm that the run belongs to; see `arm`.
     arm_name: str = setting("", plain_name)
@@ -165,25 +178,9 @@ class TrainingArguments:
                 f"it must be less than max_steps, {self.max_steps}",
                 "training_args",
             )
-        problem = self._conflict()
+        problem = conflict(self)
         if problem:
             raise InvalidInput(problem, "training_args")
-
-    def _conflict(self) -> str | None:
-        """What is wrong with Liger's settings taken together, beginning with the key; else None."""
-        if not self.use_liger:
-            return None
-        losses = [kernel for kernel in LOSS_KERNELS if kernel in self.liger_kernels]
-        if not self.liger_kernels:
-            return "liger_kernels: [] leaves nothing of Liger; set use_liger: false instead"
-        if len(losses) > 1:
-            return f"liger_kernels: {' and '.join(losses)} exclude each other; list one of them"
-        if losses and self.loss_type == "chunked_nll":
-            return (
-                f'loss_type: "chunked_nll" and Liger\'s {losses[0]} both replace the loss; '
-                f"leave {losses[0]} out of liger_kernels"
-            )
-        return None
 
     @classmethod
     def from_mapping(cls, mapping: Any) -> TrainingArguments:
@@ -205,9 +202,32 @@ class TrainingArguments:
         return self.arm_name or (LIGER if self.use_liger else VANILLA)
 
     @property
+    def has_bf16_weights(self) -> bool:
+        """Whether the weights that are loaded are bf16 rather than fp32."""
+        return self.bf16 and self.weights_dtype != "fp32"
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the arithmetic is in 16 bits, bf16 or fp16."""
+        return self.bf16 or self.fp16
+
+    @property
+    def precision(self) -> str:
+        """`bf16`, `fp32`, or `bf16 on fp32 weights`: the arithmetic, and the weights if other."""
+        if not self.is_rounded:
+            return "fp32"
+        arithmetic = "bf16" if self.bf16 else "fp16"
+        return arithmetic if self.has_bf16_weights else f"{arithmetic} on fp32 weights"
+
+    @property
     def short_model_name(self) -> str:
         """`phi3-mini` for `builtin:phi3-mini`, the last part of a Hub id or of a folder."""
         return re.split(r"[:/]", self.model_name.rstrip("/"))[-1][:60]
+
+    @property
+    def in_group(self) -> bool:
+        """Whether the condition is run by a process group, which has a rank for each GPU."""
+        return self.n_gpus > 1 or self.sharding != DDP
 
     @property
     def condition(self) -> str:

@@ -13,9 +13,14 @@ PACKAGE = Path(__file__).parent
 # Folders, and the modules outside them that they import. A test compares this with the imports.
 TRAINING_CODE = (
     *("training", "sources"),
-    *("arguments.py", "catalog.py", "code_version.py", "files.py", "run.py", "validation.py"),
+    *("arguments.py", "catalog.py", "choices.py", "code_version.py", "conflicts.py"),
+    *("files.py", "folders.py", "run.py"),
+    "validation.py",
 )
-SOURCES_CODE = ("sources", "arguments.py", "catalog.py", "files.py", "validation.py")
+SOURCES_CODE = (
+    *("sources", "arguments.py", "catalog.py", "choices.py", "conflicts.py"),
+    *("files.py", "validation.py"),
+)
 
 
 def code_digest(parts: tuple[str, ...] = TRAINING_CODE) -> str:

@@ -29,10 +29,12 @@ from liger_benchmark.training import environment
 from liger_benchmark.training.condition import train
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.isolated_process import summary as summary_of
+from liger_benchmark.training.process_group import run_group
 from liger_benchmark.validation import InvalidInput, did_you_mean, show
 
 # Regular expressions for the names of kernels, by kind. The first match counts.
 KINDS = (
+    ("communication", r"nccl"),
     ("matrix products", r"gemm|nvjet|cutlass|cublas|triton_tem_fused.*mm|splitk|xmma"),
     (
         "attention",
@@ -59,7 +61,7 @@ def profile_run(
     Returns:
         `milliseconds`: GPU time per step by kernel name; `wall_milliseconds`: mean duration of the
         profiled steps; `matmul_tflops`: see `measure_matmul`; `tokens_a_step`, `n_parameters`,
-        `condition` and `gpu`.
+        `condition`, `gpu` and `n_gpus`.
 
     Raises:
         MemoryError: if the GPU ran out of memory.
@@ -100,7 +102,16 @@ def profile_run(
         "n_parameters": record["weights"]["n_parameters"],
         "matmul_tflops": measure_matmul(),
         "gpu": record["environment"]["gpu"]["name"],
+        "n_gpus": arguments.n_gpus,
     }
+
+
+def profile_group(send: Any, arguments: TrainingArguments, *inputs: Any) -> dict[str, Any]:
+    """The profile of rank 0 of a condition on several GPUs, see `profile_run`.
+
+    Communication runs beside other kernels, so that the kinds may add up to more than a step.
+    """
+    return dict(run_group(profile_run, arguments.n_gpus, arguments, *inputs)[0])
 
 
 def measure_matmul(n_repeats: int = 30) -> float:
@@ -148,7 +159,7 @@ def summary(profile: dict[str, Any]) -> str:
     achieved = flops / (profile["wall_milliseconds"] / 1000) / 1e12
     table = by_kind(profile)
     lines = [
-        f"{profile['condition']} on {profile['gpu']}",
+        f"{profile['condition']} on {profile['gpu']}{_of_group(profile)}",
         f"a step: {profile['wall_milliseconds']:.1f} ms under the profiler, "
         f"{profile['tokens_a_step']} tokens, {achieved:.0f} TFLOP/s by 6 × parameters × tokens",
         f"bf16 matrix product: {profile['matmul_tflops']:.0f} TFLOP/s measured; "
@@ -163,6 +174,11 @@ def summary(profile: dict[str, Any]) -> str:
     longest = sorted(profile["milliseconds"].items(), key=lambda item: -item[1])[:12]
     lines += [f"{spent:9.2f} ms  {kind_of(name):18s} {name[:90]}" for name, spent in longest]
     return "\n".join(lines)
+
+
+def _of_group(profile: dict[str, Any]) -> str:
+    n_gpus = profile.get("n_gpus", 1)
+    return f", rank 0 of {n_gpus} GPUs; communication overlaps" if n_gpus > 1 else ""
 
 
 def choose(
@@ -225,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         with tempfile.TemporaryDirectory() as folder:
             profile, _ = run_isolated(
-                profile_run,
+                profile_group if chosen.in_group else profile_run,
                 chosen,
                 fetch_dataset(
                     chosen.dataset_name,
@@ -237,6 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 Path(folder) / "output",
                 options.steps,
                 on_message=lambda message: None,
+                devices=environment.visible_devices()[: chosen.n_gpus],
+                has_children=chosen.in_group,
             )
     except (InvalidInput, ChildFailed) as error:
         print(f"profiling: {summary_of(error)}", file=sys.stderr)

@@ -40,6 +40,7 @@ from liger_benchmark.sources.fetch import fingerprint
 from liger_benchmark.training.environment import gpu, package_versions, visible_gpu
 from liger_benchmark.training.environment_variables import variables_that_matter
 from liger_benchmark.training.isolated_process import ChildFailed, error_of
+from liger_benchmark.training.other_environment import environment_key
 from liger_benchmark.validation import one_line
 
 MODEL_FOLDER = "model"
@@ -53,7 +54,8 @@ def run_folder(
 
     The key is a hash of all training arguments but `report_to`, the files of model and dataset, the
     measuring code, the versions of Python and the packages, the environment variables that can
-    change a measurement, and the GPU: its name, UUID, memory, driver and power limit.
+    change a measurement, the GPU (its name, UUID, memory, driver and power limit), and the packages
+    of the environment that the arguments name.
     """
     # A tracker does not change what is measured.
     settings = dataclasses.asdict(arguments) | {"report_to": ""}
@@ -66,6 +68,7 @@ def run_folder(
         package_versions(),
         variables_that_matter(),
         gpu(),
+        environment_key(arguments),
     )
     return root / "runs" / f"{arguments.slug}-{key}"
 

@@ -11,6 +11,7 @@ NO_VALUE = "\N{EN DASH}"
 
 _MODEL_TITLES = {
     "phi3-mini": "Phi-3 mini",
+    "llama-3-8b": "Llama 3 8B",
     "phi-3-mini-4k-instruct": "Phi-3 mini",
     "phi3-tiny": "a tiny Phi-3",
 }

@@ -41,6 +41,13 @@ def normalized(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
+def extras() -> dict[str, str]:
+    """The requirement of each package that an extra names."""
+    metadata = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = [line for of in metadata["project"]["optional-dependencies"].values() for line in of]
+    return {normalized(re.split(r"[^\w.-]", line)[0]): line for line in lines}
+
+
 def imported_packages() -> set[str]:
     """The top-level names of other people's packages that the code imports."""
     paths = [*(PROJECT / "liger_benchmark").rglob("*.py"), *PROJECT.glob("*.py")]
@@ -58,7 +65,7 @@ def test_every_package_that_is_imported_is_pinned() -> None:
     distributions = importlib.metadata.packages_distributions()
     imported = imported_packages()
     assert {"torch", "yaml", "pynvml", "flytekit"} <= imported
-    pinned = pins("requirements.txt").keys() | {"flyte"}  # see the next test
+    pinned = pins("requirements.txt").keys() | extras().keys()
     missing = {
         module
         for module in imported
@@ -69,9 +76,7 @@ def test_every_package_that_is_imported_is_pinned() -> None:
 
 
 def test_the_extra_for_flyte_2_is_what_the_tests_are_run_with() -> None:
-    metadata = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-    (extra,) = metadata["project"]["optional-dependencies"]["flyte2"]
-    assert extra in requirement_lines("requirements-dev.txt")
+    assert extras()["flyte"] in requirement_lines("requirements-dev.txt")
     assert "flyte" not in pins("requirements.txt")
 
 

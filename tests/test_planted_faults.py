@@ -16,7 +16,8 @@ from support.planted import FAULTS, run_planted
 from support.tiny import TINY
 
 from liger_benchmark.analysis.validity import invalid_reasons
-from liger_benchmark.arguments import VANILLA, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import VANILLA
 from liger_benchmark.run import COMPLETED, Run, read_run, write_run
 from liger_benchmark.training import isolated_process
 from liger_benchmark.training.condition import run_condition
@@ -40,6 +41,19 @@ REFUSED = {
     "one layer not checkpointed": (
         replace(SMALL, gradient_checkpointing=True),
         r"gradient_checkpointing: true was asked for, and it is active in 2 of 3 layers",
+    ),
+    "plain loss for PyTorch's": (
+        replace(SMALL, loss_type="torch"),
+        r"loss_type: the arm's head is PyTorch's fused linear cross-entropy, and the loss was "
+        r"computed by the chunked loss",
+    ),
+    "all logits for the chunked loss": (
+        replace(SMALL, loss_type="chunked_nll"),
+        r"loss_type: the arm's head is the chunked loss, and the loss was computed by the plain",
+    ),
+    "no head in place": (
+        replace(SMALL, loss_type="chunked_nll"),
+        r"loss_type: chunked_nll was asked for, and the live model computes nll",
     ),
 }
 GRADIENTS = "gradients at the first step differ"
@@ -68,6 +82,11 @@ HONEST = {
     "eager": replace(SMALL, attn_implementation="eager"),
     "checkpointed": replace(SMALL, gradient_checkpointing=True),
     "chunked": replace(SMALL, loss_type="chunked_nll"),
+    "TRL's head": replace(SMALL, loss_type="trl"),
+    "Liger's layers under TRL's head": replace(
+        SMALL, use_liger=True, liger_kernels=["rope", "rms_norm", "swiglu"], loss_type="trl"
+    ),
+    "Liger's fused loss in larger chunks": replace(SMALL, use_liger=True, liger_chunk_mem_const=4),
 }
 
 Plant = Callable[[str, TrainingArguments], Run]

@@ -30,6 +30,7 @@ PROFILES = sorted((PROJECT / "results").glob("*/profile.json"))
         ("triton_per_fused__to_copy_add_div_expand_mul_pow_sum_view_3", "fused by Inductor"),
         ("Memcpy DtoD (Device -> Device)", "copies"),
         ("void at::native::vectorized_elementwise_kernel<4, …>", "elementwise"),
+        ("ncclDevKernel_AllGather_RING_LL(ncclDevKernelArgsStorage<4096ul>)", "communication"),
         ("something_new", "other"),
     ],
 )

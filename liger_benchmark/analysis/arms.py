@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from liger_benchmark.arguments import BATCH_SIZE, VANILLA, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+    EFFECTIVE_WITH,
+    VANILLA,
+)
 from liger_benchmark.experiment.axes import AXES
 from liger_benchmark.run import Run
 from liger_benchmark.validation import did_you_mean, show
@@ -21,7 +26,9 @@ SAME_MATHS = frozenset(
         *("use_liger", "liger_kernels", "torch_compile", "loss_type", "attn_implementation"),
         *("gradient_checkpointing", "gpu_memory_limit_gib", "n_warmup_steps", "logging_steps"),
         *("eval_strategy", "per_device_eval_batch_size", "save_strategy"),
-        "include_num_input_tokens_seen",
+        *("include_num_input_tokens_seen", "padding_free", "torch_compile_mode"),
+        *("liger_chunk_mem_const", "liger_implementation", "use_hub_kernels", "autocast"),
+        *("sharding", "reshard_after_forward", "environment"),
     }
 )
 # The settings that, together with the batch size, determine the rows a run is trained on.
@@ -29,17 +36,23 @@ DECIDES_ROWS = (
     "seed",
     "max_seq_length",
     "gradient_accumulation_steps",
+    "n_gpus",
     "max_steps",
     "dataset_format",
+    "packing",
+    "packing_strategy",
 )
 # The settings that determine the weights a run starts from.
-DECIDES_WEIGHTS = ("seed", "bf16")
+DECIDES_WEIGHTS = (
+    *("seed", "bf16", "weights_dtype", "peft", "lora_r", "lora_target_modules", "load_in_4bit"),
+)
 
 
 # What only begins with the first update: arms that differ in these besides have the same gradients
 # at the first step, and other losses from the second on.
 SAME_GRADIENTS = SAME_MATHS | {
     *("optim", "learning_rate", "weight_decay", "warmup_ratio", "lr_scheduler_type"),
+    "max_grad_norm",
 }
 
 
@@ -98,10 +111,13 @@ def display_order(arms: Sequence[str]) -> Callable[[Run], tuple[int, int, int]]:
 
 
 def value_on(axis: str, args: TrainingArguments) -> Any:
-    """A run's value on an axis, see `comparable`; for `liger_kernels` None where Liger is off."""
-    if axis == "liger_kernels" and not args.use_liger:
-        return None
-    return comparable(getattr(args, axis))
+    """A run's value on an axis, see `comparable`; None where the axis means nothing."""
+    return None if means_nothing(axis, args) else comparable(getattr(args, axis))
+
+
+def means_nothing(axis: str, args: TrainingArguments) -> bool:
+    """Whether an axis has no effect beside the other settings: kernels of Liger without Liger."""
+    return axis in EFFECTIVE_WITH and not getattr(args, EFFECTIVE_WITH[axis])
 
 
 def comparable(value: Any) -> Any:
@@ -119,7 +135,7 @@ def axes_of(runs: Sequence[Run]) -> list[str]:
     varied: dict[str, set[Any]] = {axis: set() for axis in AXES if axis != BATCH_SIZE}
     for run in runs:
         for axis, value in settings_of(run.training_args).items():
-            if value is not None or axis != "liger_kernels":
+            if value is not None or not means_nothing(axis, run.training_args):
                 varied[axis].add(value)
     return [axis for axis, values in varied.items() if len(values) > 1 or axis == "use_liger"]
 

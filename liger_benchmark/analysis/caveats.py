@@ -9,7 +9,8 @@ from typing import Any, Literal
 from liger_benchmark.analysis.hardware import Trial
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.analysis.steadiness import SLOW, unsteady_steps
-from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.analysis.stragglers import stragglers
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.training.out_of_memory import NEIGHBOUR_MB
 from liger_benchmark.wording import batch_sizes, enumerate_words, gibibytes, number, plural
@@ -27,6 +28,7 @@ CaveatKind = Literal[
     "memory_limit",
     "stock",
     "shared_gpu",
+    "stragglers",
     "throttling",
 ]
 
@@ -56,6 +58,7 @@ def find_caveats(grid: MeasuredGrid) -> list[Caveat]:
         ("memory_limit", _about_tight_memory),
         ("stock", _about_stock),
         ("shared_gpu", _about_other_processes),
+        ("stragglers", lambda grid: stragglers(() if grid.hardware.trial else grid.runs)),
         ("throttling", _about_throttling),
     )
     return [Caveat(kind, text) for kind, find in finders for text in find(grid)]

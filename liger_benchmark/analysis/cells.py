@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from liger_benchmark.analysis.intervals import Interval, interval_columns, mean_interval
-from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.columns import (
     AVG_LOOP_TOKENS_PER_SECOND,
     AVG_REAL_TOKENS_PER_SECOND,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from liger_benchmark.wording import percent_range
+from liger_benchmark.wording import WIDEST_INTERVAL, percent_range
 
 REPRODUCED = "reproduced"
 EXCEEDED = "exceeded"
@@ -113,7 +113,18 @@ def claim_of(claims: Sequence[Claim], kind: ClaimKind) -> Claim:
     return next(claim for claim in claims if claim.kind == kind)
 
 
-def against_range(value: float, published: tuple[float, float]) -> str:
-    """Where a measured gain lies: "above", "within" or "below" the published range."""
-    low, high = published
-    return "below" if value < low else "above" if value > high else "within"
+def against_range(value: float, low: float, high: float, published: tuple[float, float]) -> str:
+    """Where a gain with the interval `low` to `high` lies to the published range.
+
+    Returns:
+        "above" or "below" if the whole interval does; "undecided" if the interval is wider than
+        `WIDEST_INTERVAL`, includes zero, or reaches the range from below; else "within".
+    """
+    least, most = published
+    if high - low > WIDEST_INTERVAL:
+        return "undecided"
+    if high < least:
+        return "below"
+    if value < least or low <= 0:
+        return "undecided"
+    return "above" if low > most else "within"

@@ -13,7 +13,7 @@ import pandas as pd
 from liger_benchmark.analysis.arms import arguments_by_arm, same_maths
 from liger_benchmark.analysis.intervals import Interval, interval_columns, ratio_interval
 from liger_benchmark.analysis.validity import loss_bound, loss_difference
-from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.columns import (
     AVG_LOOP_TOKENS_PER_SECOND,
     AVG_TOKENS_PER_SECOND,

@@ -19,6 +19,8 @@ Fingerprint = Mapping[str, Sequence[float]]
 # 0.11 in direction and 0.005 in norm; RoPE left out, ReLU for SiLU, one MLP of 32 left out, labels
 # shifted by one and another epsilon in the norms by 0.9 to 2.1 in direction; a loss scaled by 1.05
 # by 0.05 in norm. In fp32 honest arms differ by at most 1e-6 in both.
+# What counts is the arithmetic: fp32 master weights are cast to bf16 before each product, and fp16
+# has three bits more than bf16, so that its rounding stays below the same bounds.
 BF16_DIRECTION_BOUND = 0.3
 BF16_NORM_BOUND = 0.02
 FP32_DIRECTION_BOUND = 1e-3
@@ -53,7 +55,7 @@ def gradient_difference(one: Fingerprint, other: Fingerprint, bf16: bool) -> Gra
 
     Args:
         one, other: see `training.gradients.gradient_fingerprint`.
-        bf16: whether the runs were in bf16.
+        bf16: whether the arithmetic was in bf16, on weights of either dtype, or in fp16.
     """
     bounds = (
         (BF16_DIRECTION_BOUND, BF16_NORM_BOUND) if bf16 else (FP32_DIRECTION_BOUND, FP32_NORM_BOUND)

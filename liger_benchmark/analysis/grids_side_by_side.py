@@ -15,7 +15,8 @@ import pandas as pd
 
 from liger_benchmark.analysis.result_folders import COMPARED_PACKAGES
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.experiment.axes import AXES
 
 # Settings that tell the conditions of a grid apart, or change no measurement.

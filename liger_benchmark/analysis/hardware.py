@@ -27,7 +27,8 @@ class Hardware:
     """The device of a grid.
 
     Attributes:
-        name: the GPU's name, or "CPU".
+        name: the GPU's name, or "CPU"; with their number where every condition uses several.
+        card: the GPU's name alone.
         peak_tflops: dense bf16 TFLOP/s; None where the GPU is not in the table.
         trial: why the timings say nothing about the kernels; None where they do.
     """
@@ -35,6 +36,7 @@ class Hardware:
     name: str
     peak_tflops: float | None
     trial: Trial | None = None
+    card: str = ""
 
     @property
     def timings_count(self) -> bool:
@@ -65,4 +67,6 @@ def hardware_of(runs: Sequence[Run]) -> Hardware:
         trial = Trial.SMOKE_MODEL
     elif not on_gpu:
         trial = Trial.UNRECORDED_DEVICE
-    return Hardware(name, dense_bf16_tflops(name) if gpus else None, trial)
+    n_gpus = {run.training_args.n_gpus for run in runs}
+    several = f"{max(n_gpus)} × " if len(n_gpus) == 1 and n_gpus != {1} else ""
+    return Hardware(several + name, dense_bf16_tflops(name) if gpus else None, trial, name)

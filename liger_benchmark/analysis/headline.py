@@ -16,7 +16,12 @@ from liger_benchmark.analysis.headline_words import (
     speed,
 )
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
-from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
+from liger_benchmark.analysis.notes import against_trl
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+    LIGER,
+    VANILLA,
+)
 from liger_benchmark.columns import AVG_TOKENS_PER_SECOND
 from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY
 from liger_benchmark.wording import (
@@ -42,7 +47,7 @@ def headline(grid: MeasuredGrid) -> str:
         return (
             f"No run of {grid.model} completed: {_ended(counts)}, so there is nothing to compare."
         )
-    sentence = _result(grid) + _liger_too(grid)
+    sentence = _result(grid) + _liger_too(grid) + _against_trl(grid)
     if n_failed:
         sentence += f" {n_failed} of {plural(len(grid.runs), 'run')} failed."
     return sentence + _without_result(grid.cells)
@@ -69,6 +74,15 @@ def _liger_too(grid: MeasuredGrid) -> str:
         out = size in sizes_out_of_memory(grid.cells, LIGER)
         return f" Liger {'runs out of memory' if out else 'has no result'} there."
     return f" Liger is {change(hit.iloc[0])} than {grid.baseline}{memory(hit.iloc[0])}."
+
+
+def _against_trl(grid: MeasuredGrid) -> str:
+    rows = headline_rows(grid)
+    if grid.hardware.trial or rows.empty:
+        return ""
+    best = rows.loc[rows["speedup_percent"].idxmax()]
+    fastest = best["arm"] if best["speedup_percent"] > 0 else grid.baseline
+    return against_trl(grid, fastest, int(best[BATCH_SIZE]))
 
 
 def _without_result(cells: pd.DataFrame) -> str:

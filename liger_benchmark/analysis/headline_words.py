@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.wording import (
     WIDEST_INTERVAL,
     all_the_same,
@@ -16,7 +18,7 @@ from liger_benchmark.wording import (
 )
 
 
-def change(row: pd.Series) -> str:
+def change(row: pd.Series | Mapping[str, float]) -> str:
     """A speed-up in words: `52% faster (50–54%)`, `3% slower`.
 
     The interval has signs where it includes zero.

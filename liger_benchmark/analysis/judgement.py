@@ -49,11 +49,15 @@ from liger_benchmark.analysis.claims import (
     Claim,
     Published,
     PublishedRange,
+    against_range,
 )
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
-from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+    LIGER,
+    VANILLA,
+)
 from liger_benchmark.wording import (
-    WIDEST_INTERVAL,
     all_the_same,
     batch_sizes,
     enumerate_words,
@@ -61,6 +65,14 @@ from liger_benchmark.wording import (
     percent_range,
     signed,
 )
+
+# By where a gain lies to the published range.
+_JUDGEMENTS = {
+    "below": NOT_REPRODUCED,
+    "undecided": UNDECIDED,
+    "within": REPRODUCED,
+    "above": EXCEEDED,
+}
 
 
 def judge_claims(grid: MeasuredGrid) -> list[Claim]:
@@ -77,13 +89,19 @@ def judge_claims(grid: MeasuredGrid) -> list[Claim]:
             for claim in (THROUGHPUT, MEMORY, OUT_OF_MEMORY)
         ]
     return [
-        _judge_range(THROUGHPUT, grid.published, grid.cells),
-        _judge_range(MEMORY, grid.published, grid.cells),
+        judge_range(THROUGHPUT, grid.published, grid.cells),
+        judge_range(MEMORY, grid.published, grid.cells),
         _judge_out_of_memory(OUT_OF_MEMORY, grid.cells),
     ]
 
 
-def _judge_range(claim: PublishedRange, comparison: pd.DataFrame, cells: pd.DataFrame) -> Claim:
+def judge_range(claim: PublishedRange, comparison: pd.DataFrame, cells: pd.DataFrame) -> Claim:
+    """Judge a claim with a range by the rule in this module's docstring.
+
+    Args:
+        comparison: rows of Liger against vanilla, by batch size.
+        cells: those of both arms at the same batch sizes.
+    """
     value, low = f"{claim.column}_percent", f"{claim.column}_low"
     compared = comparison[comparison[value].notna()]
     judged = compared[compared[low].notna()]
@@ -120,13 +138,7 @@ def _judge_range(claim: PublishedRange, comparison: pd.DataFrame, cells: pd.Data
 def _judge_at(claim: PublishedRange, row: pd.Series) -> str:
     """How a claim fares at one batch size, by the rule in this module's docstring."""
     value, low, high = (row[f"{claim.column}_{part}"] for part in ("percent", "low", "high"))
-    if high - low > WIDEST_INTERVAL:
-        return UNDECIDED
-    if high < claim.bounds[0]:
-        return NOT_REPRODUCED
-    if value < claim.bounds[0] or low <= 0:
-        return UNDECIDED
-    return EXCEEDED if low > claim.bounds[1] else REPRODUCED
+    return _JUDGEMENTS[against_range(value, low, high, claim.bounds)]
 
 
 def _incomplete_sizes(cells: pd.DataFrame, comparison: pd.DataFrame) -> tuple[int, ...]:
@@ -203,7 +215,8 @@ def _gain(claim: PublishedRange, value: float) -> str:
     """A gain in words: `+26.4%` for a speed-up, `12.7% less` for a saving of memory."""
     if claim.kind == "throughput":
         return f"{signed(value)}%"
-    return f"{number(abs(value), 1)}% {'less' if value >= 0 else 'more'}"
+    is_more = value < 0 and number(value, 1) != number(0, 1)
+    return f"{number(abs(value), 1)}% {'more' if is_more else 'less'}"
 
 
 def _judge_out_of_memory(claim: Published, cells: pd.DataFrame) -> Claim:

@@ -19,11 +19,17 @@ from liger_benchmark.analysis.arms import (
 )
 from liger_benchmark.analysis.cells import table_of_cells
 from liger_benchmark.analysis.comparison import compare
+from liger_benchmark.analysis.counterparts import compare_counterparts
 from liger_benchmark.analysis.hardware import Hardware, hardware_of
+from liger_benchmark.analysis.ladder import compare_steps
 from liger_benchmark.analysis.overhead import largest_overheads
 from liger_benchmark.analysis.runs_table import table_of_runs
 from liger_benchmark.analysis.validity import invalid_reasons
-from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+    LIGER,
+    VANILLA,
+)
 from liger_benchmark.columns import TOTAL_PEAK_RESERVED_MB, TOTAL_PEAK_RESIDENT_SET_MB
 from liger_benchmark.run import COMPLETED, Run, retries
 from liger_benchmark.wording import model_title
@@ -55,6 +61,10 @@ class MeasuredGrid:
             `loss_difference` and whether it is above its bound.
         published: the rows that the blog's claims are about, Liger against vanilla, whatever the
             baseline is; without rows unless the grid has both.
+        steps: as `comparison`, each arm of a ladder against the one before, its `previous`; without
+            rows for other grids.
+        counterparts: as `comparison`, each arm with Liger against the same without, its
+            `counterpart`; without rows unless several do other work than the baseline.
         memory_column: `total_peak_memory_reserved_MB`, or `total_peak_resident_set_MB` on a CPU.
         tight: for an arm the batch sizes at which the allocator had to free its cached blocks:
             the memory was short, which costs speed.
@@ -71,6 +81,8 @@ class MeasuredGrid:
     cells: pd.DataFrame
     comparison: pd.DataFrame
     published: pd.DataFrame
+    steps: pd.DataFrame
+    counterparts: pd.DataFrame
     memory_column: str
     tight: Mapping[str, list[int]]
     first_overhead_seconds: float | None
@@ -112,6 +124,8 @@ def measured_grid(runs: list[Run], baseline: str | None = None) -> MeasuredGrid:
         cells=table_of_cells(valid_runs, memory_column, arms),
         comparison=compare(runs, valid_runs, memory_column, baseline, arms[1:]),
         published=compare(runs, valid_runs, memory_column, VANILLA, compared_by_blog),
+        steps=compare_steps(runs, valid_runs, memory_column, arms),
+        counterparts=compare_counterparts(runs, valid_runs, memory_column, baseline),
         memory_column=memory_column,
         tight=_tight_sizes(runs),
         first_overhead_seconds=first,

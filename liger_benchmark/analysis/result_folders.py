@@ -16,11 +16,15 @@ from liger_benchmark.analysis.arms import (
     DECIDES_ROWS,
     DECIDES_WEIGHTS,
     axes_of,
+    means_nothing,
     natural_order,
     settings_of,
     value_on,
 )
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.analysis.ladder import is_ladder
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE
+from liger_benchmark.experiment.grid import ADDS
 from liger_benchmark.run import FAILED, Run, UnreadableRun, read_run
 
 # Fields that are not compared: those that tell a grid's conditions apart, and those that do not
@@ -75,7 +79,7 @@ def read_experiment(folders: Sequence[Path]) -> list[Run]:
                 f"{_name(found[key][0])} ({found[key][1].outcome}) and {_name(path)} "
                 f"({run.outcome}); leave out one of the two"
             )
-    return sorted((run for _, run in found.values()), key=_grid_order)
+    return _in_grid_order([run for _, run in found.values()])
 
 
 def _read(path: Path) -> Run:
@@ -85,10 +89,22 @@ def _read(path: Path) -> Run:
         raise UnreadableRun(f"{path.parent.parent.name}: {error}") from None
 
 
-def _grid_order(run: Run) -> tuple[int, int, tuple[Any, ...]]:
-    """By repeat, then batch size, then arm."""
-    args = run.training_args
-    return (args.run, args.per_device_train_batch_size, natural_order(args))
+def _in_grid_order(runs: list[Run]) -> list[Run]:
+    """By repeat, then batch size, then arm; the steps of a ladder by how much they add."""
+    of_arm = {run.training_args.arm: run.training_args for run in runs}
+    first = [arm for arm in of_arm if not arm.startswith(ADDS)]
+    steps: dict[str, int] = {}
+    if len(first) == 1 and is_ladder([*first, *(arm for arm in of_arm if arm not in first)]):
+        before = settings_of(of_arm[first[0]])
+        for arm, args in of_arm.items():
+            steps[arm] = sum(value != before[k] for k, value in settings_of(args).items())
+
+    def key(run: Run) -> tuple[int, int, int, tuple[Any, ...]]:
+        args = run.training_args
+        step = steps.get(args.arm, 0)
+        return (args.run, args.per_device_train_batch_size, step, natural_order(args))
+
+    return sorted(runs, key=key)
 
 
 def _run_folders(folders: Sequence[Path]) -> list[Path]:
@@ -151,7 +167,7 @@ def _compared_settings(run: Run, axes: set[str]) -> dict[str, tuple[Any, Any]]:
             compared[f"{f.name} of the arm {args.arm}"] = (None, value_on(f.name, args))
         elif f.name not in _NOT_COMPARED:
             value = value_on(f.name, args)
-            meaningless = f.name == "liger_kernels" and value is None
+            meaningless = means_nothing(f.name, args)
             compared[f.name] = (None, _UNRECORDED if meaningless else value)
     return compared
 
@@ -160,9 +176,9 @@ def _compared_records(run: Run) -> dict[str, tuple[Any, Any]]:
     """What the run recorded that has to agree with other runs', as `_compared_settings`."""
     args = run.training_args
     compared: dict[str, tuple[Any, Any]] = {
-        what: (None, value_of(run)) for what, value_of in _RECORDED.items()
+        what: (args.environment, value_of(run)) for what, value_of in _RECORDED.items()
     }
-    weights = tuple(getattr(args, name) for name in DECIDES_WEIGHTS)
+    weights = tuple(value_on(name, args) for name in DECIDES_WEIGHTS)
     compared["the weights' checksum"] = (weights, _recorded(run, "weights", "checksum"))
     rows = tuple(getattr(args, name) for name in DECIDES_ROWS)
     size = args.per_device_train_batch_size

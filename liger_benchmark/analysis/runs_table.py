@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from liger_benchmark.analysis.hardware import Hardware
 from liger_benchmark.analysis.overhead import overhead_seconds
-from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.columns import (
     AVG_ENERGY_J_PER_TOKEN,
     AVG_LOOP_TOKENS_PER_SECOND,
@@ -18,26 +19,41 @@ from liger_benchmark.columns import (
     TOTAL_PEAK_ALLOCATED_MB,
 )
 from liger_benchmark.run import COMPLETED, FAILED, Run, retries
+from liger_benchmark.training.documents import is_flat
 from liger_benchmark.validation import one_line
 from liger_benchmark.wording import gibibytes
+
+# Of the table of runs alone: with padding, where the others count real tokens.
+PADDED_TOKENS_PER_SECOND = "padded_tokens_per_second"
 
 
 def table_of_runs(runs: Sequence[Run], hardware: Hardware, memory_column: str) -> pd.DataFrame:
     """One row for each run, failed ones too, in the order of `runs`.
+
+    Where an arm is packed or laid out without padding, all rates and the energy are those of real
+    tokens: padded tokens are no work that arms have in common.
 
     Columns: see `MeasuredGrid.runs_table`.
 
     Args:
         memory_column: the history's column with the peak memory over all steps.
     """
-    return pd.DataFrame([_row(run, hardware, memory_column) for run in runs])
+    real = any(is_flat(run.training_args) for run in runs)
+    return pd.DataFrame([_row(run, hardware, memory_column, real) for run in runs])
 
 
-def _row(run: Run, hardware: Hardware, memory_column: str) -> dict[str, Any]:
+def _row(run: Run, hardware: Hardware, memory_column: str, real: bool) -> dict[str, Any]:
     args = run.training_args
     completed = run.outcome == COMPLETED and len(run.history) > 0
     last = run.history.iloc[-1] if completed else pd.Series(dtype=float)
-    tokens_per_second = float(last.get(AVG_TOKENS_PER_SECOND, float("nan")))
+    tokens_per_second = float(last.get(AVG_TOKENS_PER_SECOND, math.nan))
+    padded = math.nan
+    if real:
+        padded, tokens_per_second = (
+            tokens_per_second,
+            float(last.get(AVG_REAL_TOKENS_PER_SECOND, math.nan)),
+        )
+    share = tokens_per_second / padded if real else 1.0
     reason, detail = _reason_and_detail(run)
     return {
         "condition": args.condition,
@@ -49,16 +65,16 @@ def _row(run: Run, hardware: Hardware, memory_column: str) -> dict[str, Any]:
         "detail": detail,
         "n_steps": len(run.history),
         AVG_TOKENS_PER_SECOND: tokens_per_second,
-        **{
-            column: float(last.get(column, float("nan")))
-            for column in (AVG_LOOP_TOKENS_PER_SECOND, AVG_REAL_TOKENS_PER_SECOND)
-        },
-        memory_column: float(last.get(memory_column, float("nan"))),
-        TOTAL_PEAK_ALLOCATED_MB: float(last.get(TOTAL_PEAK_ALLOCATED_MB, float("nan"))),
+        AVG_LOOP_TOKENS_PER_SECOND: share * float(last.get(AVG_LOOP_TOKENS_PER_SECOND, math.nan)),
+        AVG_REAL_TOKENS_PER_SECOND: float(last.get(AVG_REAL_TOKENS_PER_SECOND, math.nan)),
+        PADDED_TOKENS_PER_SECOND: padded,
+        memory_column: float(last.get(memory_column, math.nan)),
+        TOTAL_PEAK_ALLOCATED_MB: float(last.get(TOTAL_PEAK_ALLOCATED_MB, math.nan)),
         "allocator_retries": retries(run),
-        "final_loss": float(last.get("loss", float("nan"))),
-        "mfu": _mfu(run, tokens_per_second, hardware),
-        "energy_J_per_token": float(last.get(AVG_ENERGY_J_PER_TOKEN, float("nan"))),
+        "final_loss": float(last.get("loss", math.nan)),
+        "mfu": _utilisation("model", run, last, hardware),
+        "hfu": _utilisation("hardware", run, last, hardware),
+        "energy_J_per_token": float(last.get(AVG_ENERGY_J_PER_TOKEN, math.nan)) / share,
         "overhead_seconds": overhead_seconds(run),
         "wandb_url": run.record.get("wandb_url"),
     }
@@ -111,16 +127,25 @@ def _memory_amounts(details: dict[str, Any]) -> str:
     )
 
 
-def _mfu(run: Run, tokens_per_second: float, hardware: Hardware) -> float:
-    """Model FLOPs utilisation, a fraction: 6 · parameters · tokens/s over the dense bf16 peak.
+def _utilisation(what: str, run: Run, last: pd.Series, hardware: Hardware) -> float:
+    """MFU or HFU, a fraction: FLOPs a second over the dense bf16 peak, see `training.flops`.
 
-    The parameters are those at work for a token, see `training.model.n_active_parameters`; all of
-    them where an older record does not tell. Source: Chowdhery et al., "PaLM" (2022), appendix B,
-    without the attention term. NaN where the peak or the number of parameters is not known, or the
-    run was not in bf16.
+    For a record without FLOPs, of an earlier version, MFU is 6 · parameters · tokens/s, padding
+    included, without attention. NaN where the peak or the model is not known, or the arithmetic was
+    in fp32. Of several GPUs it is the share of the peak of all.
+
+    Args:
+        what: "model" for MFU, "hardware" for HFU.
+        last: the last row of the run's history.
     """
-    weights = run.record.get("weights", {})
-    n_parameters = weights.get("n_active_parameters") or weights.get("n_parameters")
-    if not n_parameters or hardware.peak_tflops is None or not run.training_args.bf16:
-        return float("nan")
-    return float(6 * n_parameters * tokens_per_second / (hardware.peak_tflops * 1e12))
+    if hardware.peak_tflops is None or not run.training_args.is_rounded:
+        return math.nan
+    flops, weights = run.record.get("flops") or {}, run.record.get("weights", {})
+    rate = float(last.get(AVG_REAL_TOKENS_PER_SECOND, math.nan))
+    if what not in flops:
+        n_parameters = weights.get("n_active_parameters") or weights.get("n_parameters")
+        if not n_parameters or what == "hardware":
+            return math.nan
+        flops, rate = {what: 6 * n_parameters}, float(last.get(AVG_TOKENS_PER_SECOND, math.nan))
+    of_all = hardware.peak_tflops * run.training_args.n_gpus
+    return float(flops[what] * rate / (of_all * 1e12))

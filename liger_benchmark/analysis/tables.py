@@ -12,6 +12,7 @@ from liger_benchmark.analysis.caveats import Caveat, find_caveats
 from liger_benchmark.analysis.claims import Claim
 from liger_benchmark.analysis.headline import headline
 from liger_benchmark.analysis.judgement import judge_claims
+from liger_benchmark.analysis.linkedin_claims import LinkedInJudgement, judge_linkedin
 from liger_benchmark.analysis.measured_grid import MeasuredGrid, measured_grid
 from liger_benchmark.analysis.result_folders import NotOneExperiment, read_experiment
 from liger_benchmark.analysis.verdict import overall_verdict
@@ -26,12 +27,14 @@ class Analysis(MeasuredGrid):
 
     Attributes:
         claims, verdict: how the blog's claims fare, see `claims`.
+        linkedin: how those of LinkedIn's claims fare that the grid fits.
         headline: the result in plain words.
         caveats: the doubts that the records raise, the gravest first.
     """
 
     claims: list[Claim]
     verdict: str
+    linkedin: list[LinkedInJudgement]
     headline: str
     caveats: list[Caveat]
 
@@ -60,6 +63,7 @@ def analyse(runs: list[Run], baseline: str | None = None) -> Analysis:
         **vars(grid),
         claims=claims,
         verdict=overall_verdict(claims),
+        linkedin=judge_linkedin(grid),
         headline=headline(grid),
         caveats=find_caveats(grid),
     )

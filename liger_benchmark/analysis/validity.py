@@ -81,7 +81,7 @@ def invalid_reasons(runs: Sequence[Run], baseline: str) -> dict[Cell, str]:
 
 def loss_bound(args: TrainingArguments) -> float:
     """The largest relative difference of losses that rounding explains."""
-    return BF16_LOSS_BOUND if args.bf16 else FP32_LOSS_BOUND
+    return BF16_LOSS_BOUND if args.is_rounded else FP32_LOSS_BOUND
 
 
 def loss_difference(one: Run, other: Run) -> float | None:
@@ -119,8 +119,8 @@ def _differences(run: Run, references: Sequence[Run], baseline: str) -> Iterator
 
 def _not_finite(run: Run) -> Iterator[str]:
     for column, words in (("loss", "loss"), ("grad_norm", "gradient norm")):
-        if column not in run.history:
-            continue
+        if column not in run.history or (column == "grad_norm" and run.training_args.fp16):
+            continue  # fp16's scaler skips a step whose scaled gradients overflow
         values = run.history[column].to_numpy(dtype=float)
         if not np.isfinite(values).all():
             step = run.history["step"].iloc[int(np.argmin(np.isfinite(values)))]
@@ -137,8 +137,17 @@ def _not_proved(run: Run) -> Iterator[str]:
     proof = run.record.get("proof", {})
     if problem := mismatch(proof, args) if proof else None:
         yield problem
+    yield from _ranks_disagree(run)
     if proof.get("weights_changed") is False:
         yield "the optimizer changed no weight: it does nothing, or the learning rate is too small"
+
+
+def _ranks_disagree(run: Run) -> Iterator[str]:
+    """What the ranks of a group have to have in common and did not."""
+    group = run.record.get("group", {})
+    for what in ("weights", "losses", "gradients"):
+        if group.get(f"{what}_agree") is False:
+            yield f"the ranks of its group had different {what}"
 
 
 def _other_kernels(liger: dict[str, Any], args: TrainingArguments) -> Iterator[str]:
@@ -173,6 +182,7 @@ _ENVIRONMENT = {
     "variables": "the environment variables",
     "triton_interpreter": "the use of Triton's interpreter",
 }
+_OF_ENVIRONMENT = ("python", "packages")
 _GPU = {"name": "the GPU", "memory_GiB": "the GPU's memory", "driver": "the driver",
         "power_limit_W": "the power limit"}  # fmt: skip
 # Packages that only watch or transport a run.
@@ -182,7 +192,10 @@ _NOT_MEASURED = ("flytekit", "wandb")
 def _other_conditions(run: Run, reference: Run, whom: str) -> Iterator[str]:
     """Differences of software and card from the reference's run; `whom` names its arm."""
     one, other = (r.record.get("environment", {}) for r in (run, reference))
+    others = run.training_args.environment != reference.training_args.environment
     for key, words in _ENVIRONMENT.items():
+        if others and key in _OF_ENVIRONMENT:
+            continue  # that is what the arms are compared for
         if key in one and key in other and _compared(one[key]) != _compared(other[key]):
             yield f"{words} differ from {whom}'s: {_difference(one[key], other[key])}"
     cards = [environment.get("gpu") or {} for environment in (one, other)]
@@ -201,6 +214,10 @@ def _other_start(run: Run, reference: Run, whom: str) -> Iterator[str]:
 def _other_rows(run: Run, reference: Run, whom: str) -> Iterator[str]:
     if _differs(run, reference, "batches", "checksum"):
         yield f"it trained on other batches than {whom}"
+    if run.training_args.padding_free == reference.training_args.padding_free and _differs(
+        run, reference, "batches", "padding_fraction"
+    ):
+        yield f"its batches have another share of padding than {whom}'s"
     if _differs(run, reference, "dataset", "checksum"):
         yield f"it was given other rows than {whom}"
 
@@ -209,7 +226,7 @@ def _other_gradients(run: Run, reference: Run, whom: str) -> Iterator[str]:
     one, other = (r.record.get("gradients") for r in (run, reference))
     if not one or not other:
         return
-    difference = gradient_difference(one, other, run.training_args.bf16)
+    difference = gradient_difference(one, other, run.training_args.is_rounded)
     if difference.above_bound:
         yield (
             f"its gradients at the first step differ from {whom}'s by "

@@ -62,14 +62,16 @@ def gpu_hours(
     for arguments in grid:
         tokens = (
             arguments.max_steps
+            * arguments.n_gpus
             * arguments.gradient_accumulation_steps
             * arguments.per_device_train_batch_size
             * arguments.max_seq_length
         )
-        # fp32 runs at an eighth of the bf16 rate or less on the GPUs of the table.
-        rate = peak * 1e12 * MFU / (1 if arguments.bf16 else 8)
-        seconds += 6 * parameters * tokens / rate + SECONDS_A_RUN
-        seconds += SECONDS_TO_COMPILE if arguments.torch_compile else 0.0
+        # fp32 arithmetic runs at an eighth of the bf16 rate or less on the GPUs of the table.
+        rate = peak * 1e12 * MFU / (1 if arguments.is_rounded else 8)
+        # Tokens take as many GPU seconds on several GPUs; what is beside the steps holds them all.
+        beside = SECONDS_A_RUN + (SECONDS_TO_COMPILE if arguments.torch_compile else 0.0)
+        seconds += 6 * parameters * tokens / rate + beside * arguments.n_gpus
     return seconds / 3600
 
 

@@ -8,20 +8,30 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from liger_benchmark.arguments import (
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,
+    EFFECTIVE_WITH,
     LIGER,
+    LOSS_KERNELS,
     VANILLA,
-    TrainingArguments,
 )
 from liger_benchmark.experiment.axes import MAX_GRID, ExperimentArguments
 from liger_benchmark.validation import InvalidInput, did_you_mean, refuse_repeated, show
 
 # Axes that an arm's name shows by the value alone: `adamw_torch`, not `optim=adamw_torch`.
 _NAMED_BY_VALUE = (
-    *("optim", "loss_type", "attn_implementation", "lr_scheduler_type", "dataset_format"),
+    *("optim", "loss_type", "attn_implementation", "lr_scheduler_type", "dataset_format", "peft"),
+    *("packing_strategy", "torch_compile_mode", "liger_implementation", "sharding"),
+    "environment",
 )
+# What people call a head or the layers that are not transformers' own.
+_HEAD_NAMES = {"trl": "TRL", "cce": "CCE", "torch": "torch loss"}
+_HUB_KERNELS = "Hub kernels"
+
+# What a ladder calls the arm before its first step, and what stands before a step's name.
+FIRST_STEP, ADDS = "baseline", "+ "
 
 
 def expand_grid(
@@ -81,6 +91,8 @@ def arms_of(
         InvalidInput: if there are more than `MAX_GRID` arms or none, or `arms` or `baseline` names
             an arm that the grid does not have.
     """
+    if experiment_args.ladder is not None:
+        return _named(experiment_args, _steps_of(experiment_args.steps))
     axes = {name: values for name, values in experiment_args.axes.items() if name != BATCH_SIZE}
     n_combinations = math.prod(len(values) for values in axes.values())
     if n_combinations > MAX_GRID:
@@ -92,9 +104,31 @@ def arms_of(
     arms: dict[str, dict[str, Any]] = {}
     for combination in itertools.product(*axes.values()):
         settings = dict(zip(axes, combination, strict=True))
-        if not settings["use_liger"]:
-            settings.pop("liger_kernels", None)
+        for name, other in EFFECTIVE_WITH.items():
+            if not settings.get(other, True):
+                settings.pop(name, None)
         arms.setdefault(_arm_name(settings, varying, liger_kernels), settings)
+    return _named(experiment_args, arms)
+
+
+def _steps_of(ladder: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The arms of a ladder: each has the settings of all steps up to its own."""
+    settings: dict[str, Any] = {"use_liger": False}
+    arms = {FIRST_STEP: dict(settings)}
+    for step, added in ladder.items():
+        settings |= added
+        arms[f"{ADDS}{step}"] = dict(settings)
+    return arms
+
+
+def _named(
+    experiment_args: ExperimentArguments, arms: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Those of the arms that the experiment names; all if it names none.
+
+    Raises:
+        InvalidInput: if `arms` or `baseline` names another, or `arms` is empty.
+    """
     if experiment_args.arms is not None:
         refuse_repeated("experiment_args.arms", experiment_args.arms)
         for name in experiment_args.arms:
@@ -170,32 +204,48 @@ def _refuse_equal_folders(grid: Sequence[TrainingArguments]) -> None:
 
 
 def _arm_name(settings: Mapping[str, Any], varying: list[str], liger_kernels: Sequence[str]) -> str:
-    """A name from what varies: `Liger`, `vanilla + torch_compile`, `Liger (rope) + seed=7`.
+    """A name from what varies: `Liger`, `vanilla + torch_compile`, `Liger layers + TRL`.
 
     A value that is the field's default is left out of the name.
     """
     defaults = TrainingArguments()
-    base = VANILLA
+    head = _HEAD_NAMES.get(settings["loss_type"]) if "loss_type" in varying else None
+    base = []
     if settings["use_liger"]:
-        kernels = settings.get("liger_kernels", liger_kernels)
-        plain = sorted(kernels) == sorted(DEFAULT_LIGER_KERNELS)
-        base = LIGER if plain else f"{LIGER} ({', '.join(kernels)})"
-    return " + ".join([base, *_labels(settings, varying, defaults)])
+        base.append(_liger_name(settings.get("liger_kernels", liger_kernels), head is not None))
+    elif settings.get("use_hub_kernels") and "use_hub_kernels" in varying:
+        base.append(_HUB_KERNELS)
+    if head or not base:
+        base.append(head or VANILLA)
+    return " + ".join([*base, *_labels(settings, varying, defaults)])
+
+
+def _liger_name(kernels: Sequence[str], has_head: bool) -> str:
+    """`Liger` for the default set, `Liger layers` for that without a loss under another head."""
+    if sorted(kernels) == sorted(DEFAULT_LIGER_KERNELS):
+        return LIGER
+    layers = [kernel for kernel in DEFAULT_LIGER_KERNELS if kernel not in LOSS_KERNELS]
+    if has_head and sorted(kernels) == sorted(layers):
+        return f"{LIGER} layers"
+    return f"{LIGER} ({', '.join(kernels)})"
 
 
 def _labels(
     settings: Mapping[str, Any], varying: list[str], defaults: TrainingArguments
 ) -> Iterator[str]:
     for name in varying:
-        if name in ("use_liger", "liger_kernels"):
+        if name in ("use_liger", "liger_kernels") or name not in settings:
             continue
         value = settings[name]
-        if value == getattr(defaults, name):
+        named = name == "use_hub_kernels" or (name == "loss_type" and value in _HEAD_NAMES)
+        if named or value == getattr(defaults, name):
             continue
         if isinstance(value, bool) or value is None:
             yield name if value else f"no {name}"
         elif name in _NAMED_BY_VALUE:
             yield str(value)
+        elif isinstance(value, list):
+            yield f"{name}={', '.join(value)}"
         else:
             # The short form only where it stands for this value and no other.
             short = format(value, ".6g") if isinstance(value, float) else str(value)

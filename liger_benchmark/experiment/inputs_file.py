@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.experiment.axes import AXES, NO_AXIS, ExperimentArguments
 from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.validation import (

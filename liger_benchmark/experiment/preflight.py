@@ -14,16 +14,32 @@ from pathlib import Path
 from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import (
+    FSDP2,
+    ZERO3,
+)
 from liger_benchmark.experiment.estimate import config_at_hand
 from liger_benchmark.sources.fetch import origin_of
+from liger_benchmark.training import environment
 from liger_benchmark.training.causal_models import check_causal
 from liger_benchmark.training.dataset import check_tokenizer_files
+from liger_benchmark.training.heads import check_architecture, check_head
+from liger_benchmark.training.hub_kernels import check_installed
 from liger_benchmark.training.liger_kernels import liger_switches
+from liger_benchmark.training.liger_options import check_implementation
+from liger_benchmark.training.optional_packages import check_packages
+from liger_benchmark.training.other_environment import check_environment
 from liger_benchmark.training.triton_interpreter import check_without_gpu
 from liger_benchmark.validation import InvalidInput, show
+from liger_benchmark.wording import plural
 
 # The class attributes by which transformers' modelling files declare the attentions they support.
-_SUPPORT = {"sdpa": "_supports_sdpa", "flex_attention": "_supports_flex_attn"}
+_SUPPORT = {
+    "sdpa": "_supports_sdpa",
+    "flex_attention": "_supports_flex_attn",
+    "flash_attention_2": "_supports_flash_attn",
+    "flash_attention_3": "_supports_flash_attn",
+}
 
 
 def check_experiment(
@@ -59,9 +75,65 @@ def check_experiment(
             f"training_args.model_name: the config.json in {grid[0].model_name!r} is not a "
             "mapping in JSON; take it from the model again"
         )
-    if not on_cluster and gpu is None:
+    if on_cluster and any(arguments.environment for arguments in grid):
+        raise InvalidInput(
+            "training_args.environment: other environments lie on this machine, and a cluster has "
+            "its image's only; run the experiment here, or once with each image"
+        )
+    if not on_cluster:
         for arguments in grid:
-            check_without_gpu(arguments)
+            _check_extras(arguments)
+            if gpu is None:
+                check_without_gpu(arguments)
+    check_sharding(grid)
+    if not on_cluster and gpu is not None:
+        check_gpus(max(arguments.n_gpus for arguments in grid))
+
+
+def _check_extras(arguments: TrainingArguments) -> None:
+    """Refuse a setting that needs a package which is not installed.
+
+    Raises:
+        InvalidInput: naming the setting and the package.
+    """
+    if arguments.environment:
+        check_environment(arguments)
+        return
+    check_packages(arguments)
+    check_head(arguments.loss_type)
+    check_implementation(arguments)
+    if arguments.use_hub_kernels:
+        check_installed()
+
+
+def check_gpus(n_gpus: int) -> None:
+    """Refuse conditions on more GPUs than this machine shows.
+
+    Raises:
+        InvalidInput: with the number that there are.
+    """
+    there = environment.visible_devices()
+    if n_gpus > max(len(there), 1):
+        raise InvalidInput(
+            f"training_args.n_gpus: {n_gpus} are asked for, and this machine shows "
+            f"{plural(len(there), 'GPU')}; ask for as many, or show more in CUDA_VISIBLE_DEVICES"
+        )
+
+
+def check_sharding(grid: Sequence[TrainingArguments]) -> None:
+    """Refuse a way of sharing the model that needs a package which is not installed.
+
+    Raises:
+        InvalidInput: naming it.
+    """
+    if any(arguments.sharding == ZERO3 for arguments in grid):
+        if importlib.util.find_spec("deepspeed") is None:
+            raise InvalidInput(
+                f"training_args.sharding: {ZERO3} is DeepSpeed's, which is not installed here; "
+                f"install deepspeed, or set {FSDP2}, which shares the same"
+            )
+        if environment.visible_gpu() is None:
+            raise InvalidInput(f"training_args.sharding: {ZERO3} needs a GPU; set {FSDP2}")
 
 
 def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) -> None:
@@ -92,6 +164,7 @@ def check_model(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) ->
     check_causal(model_type)
     for arguments in grid:
         check_attention(model_type, arguments.attn_implementation)
+        check_architecture(arguments.loss_type, config)
         if arguments.use_liger:
             liger_switches(model_type, arguments.liger_kernels)
 

@@ -11,15 +11,17 @@ from flytekit.exceptions.base import FlyteException
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 
+from image_spec import GPU, resources
 from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.flyte import failures, tracking
 from liger_benchmark.flyte.execution import is_local, keeps_runs, storage
+from liger_benchmark.flyte.group_size import most_gpus
 from liger_benchmark.flyte.local_run import current_grid_run
 from liger_benchmark.flyte.page_so_far import publish_so_far
 from liger_benchmark.flyte.pod_memory import check_pod_memory
-from liger_benchmark.flyte.settings import GPU_KIND
+from liger_benchmark.flyte.settings import GPU_KIND, training_size
 from liger_benchmark.report.progress import describe
 from liger_benchmark.run import Run, UnreadableRun, write_run
 from liger_benchmark.training import dry_pass, environment
@@ -107,6 +109,25 @@ def check_and_announce(
         _dry_pass(grid, Path(dataset_folder.download()), Path(model_folder.download()))
     if estimate.config_at_hand(grid[0].model_name) is None:
         print(estimate.expected(grid, config, gpu), flush=True)
+
+
+def ask_for_gpus(mapped: Any, grid: Sequence[TrainingArguments]) -> None:
+    """Give the pods of a map task the resources of a condition on several GPUs.
+
+    On a cluster only. The pod runs torch's own launcher, as a local run does: flytekit's `Elastic`
+    would start the whole task once a rank, W&B and uploads too, for nothing but the same launcher.
+
+    Args:
+        mapped: what calling the map task has returned.
+    """
+    n_gpus = most_gpus(grid)
+    if is_local() or n_gpus == 1:
+        return
+    pod = training_size(n_gpus)
+    stated = resources(pod)
+    mapped.with_overrides(
+        requests=stated, limits=stated, accelerator=GPU, shared_memory=pod.shared_memory
+    )
 
 
 def replace_missing_runs() -> None:

@@ -29,8 +29,9 @@ _UNITS = {
 def check_pod_memory(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) -> None:
     """Refuse a grid whose model's weights do not fit into a training pod's memory.
 
-    The weights are counted whole, though most formats are read piece by piece on their way to the
-    GPU. A model whose size `config.json` does not tell is not checked.
+    The pod of a condition on several GPUs has the memory of as many. The weights are counted whole,
+    though most formats are read piece by piece on their way to the GPU. A model whose size
+    `config.json` does not tell is not checked.
 
     Raises:
         InvalidInput: naming the variable to set.
@@ -38,11 +39,17 @@ def check_pod_memory(grid: Sequence[TrainingArguments], config: Mapping[str, Any
     parameters = estimate.n_parameters(config)
     if parameters is None:
         return
-    weights = parameters * (2 if all(arguments.bf16 for arguments in grid) else 4) / 2**30
+    weights = (
+        parameters * (2 if all(arguments.has_bf16_weights for arguments in grid) else 4) / 2**30
+    )
+    n_gpus = max(arguments.n_gpus for arguments in grid)
+    # For each GPU.
+    needed = weights / n_gpus + IMPORTS_GIB
     number, unit = re.fullmatch(r"([\d.]+)(\w*)", MEMORY).groups()  # type: ignore[union-attr]
-    if float(number) * _UNITS.get(unit, 1) / 2**30 < weights + IMPORTS_GIB:
+    if float(number) * _UNITS.get(unit, 1) / 2**30 < needed:
+        a_gpu = f" for each of {n_gpus} GPUs" if n_gpus > 1 else ""
         raise InvalidInput(
-            f"LIGER_BENCHMARK_MEMORY: {MEMORY} cannot hold the model's weights "
-            f"({weights:.1f} GiB) and what a training pod imports ({IMPORTS_GIB:.0f} GiB); "
-            f"register with {math.ceil(weights + IMPORTS_GIB)}Gi or more"
+            f"LIGER_BENCHMARK_MEMORY: {MEMORY}{a_gpu} cannot hold the model's weights "
+            f"({weights:.1f} GiB) and what a training pod imports ({IMPORTS_GIB:.0f} GiB{a_gpu}); "
+            f"register with {math.ceil(needed)}Gi or more"
         )

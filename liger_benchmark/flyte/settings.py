@@ -31,12 +31,14 @@ class PodSize:
         memory: main memory.
         storage: the pod's own disk; None if it holds nothing large.
         gpus: GPUs of the kind `GPU_KIND`.
+        shared_memory: what processes may share, /dev/shm; None for the container's own 64 MiB.
     """
 
     cpu: str
     memory: str
     storage: str | None = None
     gpus: int = 0
+    shared_memory: str | None = None
 
 
 def _pins_digest() -> str:
@@ -81,8 +83,26 @@ MEMORY = _amount("LIGER_BENCHMARK_MEMORY", "24Gi", _BYTES, "24Gi")
 STORAGE = _amount("LIGER_BENCHMARK_STORAGE", "20Gi", _BYTES, "20Gi")
 GPU_KIND = _gpu_kind()
 
+# The ranks of a group pass messages and batches through it, beside what goes from GPU to GPU.
+SHARED_MEMORY_A_GPU = "2Gi"
+
+
+def times(amount: str, factor: int) -> str:
+    """An amount as Kubernetes writes it, multiplied: `24Gi` twice is `48Gi`."""
+    number, unit = re.fullmatch(r"([\d.]+)(\w*)", amount).groups()  # type: ignore[union-attr]
+    return f"{float(number) * factor:g}{unit}"
+
+
+def training_size(n_gpus: int) -> PodSize:
+    """The pod of a condition on so many GPUs: `CPU` and `MEMORY` are for each of them."""
+    if n_gpus == 1:
+        return PodSize(CPU, MEMORY, STORAGE, gpus=1)
+    shared = times(SHARED_MEMORY_A_GPU, n_gpus)
+    return PodSize(times(CPU, n_gpus), times(MEMORY, n_gpus), STORAGE, n_gpus, shared)
+
+
 # docs/cluster.md has the sizes.
-TRAINING_SIZE = PodSize(CPU, MEMORY, STORAGE, gpus=1)
+TRAINING_SIZE = training_size(1)
 DOWNLOAD_SIZE = PodSize("2", "8Gi", STORAGE)
 PLANNING_SIZE = PodSize("1", "1Gi")
 ANALYSIS_SIZE = PodSize("2", "2Gi")

@@ -20,7 +20,8 @@ from liger_benchmark.flyte.cache_versions import TRAINING_VERSION
 from liger_benchmark.flyte.local_run import current_grid_run
 from liger_benchmark.flyte.page_so_far import publish_so_far
 from liger_benchmark.flyte.pod_memory import check_pod_memory
-from liger_benchmark.flyte.settings import GPU_KIND, WANDB_ENTITY, WANDB_PROJECT
+from liger_benchmark.flyte.settings import GPU_KIND, WANDB_ENTITY, WANDB_PROJECT, training_size
+from liger_benchmark.flyte2 import environments
 from liger_benchmark.flyte2.execution import attempt, is_local, storage
 from liger_benchmark.report.progress import describe
 from liger_benchmark.run import Run, write_run
@@ -61,6 +62,13 @@ async def check_downloads(
             _dry_pass(grid, *folders)
     gpu = environment.visible_gpu() if is_local() else GPU_KIND
     print(estimate.expected(grid, config, gpu), flush=True)
+
+
+def on_gpus(task: flyte.TaskTemplate, n_gpus: int) -> flyte.TaskTemplate:
+    """The training task with the resources of a condition on several GPUs, on a cluster."""
+    if is_local() or n_gpus == 1:
+        return task
+    return task.override(resources=environments.resources(training_size(n_gpus)))
 
 
 def run_or_reuse(

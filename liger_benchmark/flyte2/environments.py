@@ -32,7 +32,8 @@ SECRET_GROUP = os.environ.get("LIGER_BENCHMARK_SECRET_GROUP") or None
 REGISTRATION = settings.REGISTRATION | {"LIGER_BENCHMARK_SECRET_GROUP": SECRET_GROUP or ""}
 
 
-def _resources(pod: PodSize) -> flyte.Resources:
+def resources(pod: PodSize) -> flyte.Resources:
+    """A pod's resources as the SDK takes them."""
     gpu: int | flyte.Device | None = pod.gpus or None
     if pod.gpus and GPU_KIND != ANY_GPU:
         gpu = flyte.Device(pod.gpus, "GPU", device=GPU_NAMES.get(GPU_KIND, GPU_KIND))
@@ -42,6 +43,7 @@ def _resources(pod: PodSize) -> flyte.Resources:
         memory=(pod.memory, pod.memory),
         disk=pod.storage,
         gpu=gpu,
+        shm=pod.shared_memory,
     )
 
 
@@ -66,27 +68,27 @@ image = (
 download = flyte.TaskEnvironment(
     name="liger-benchmark-download",
     image=image,
-    resources=_resources(DOWNLOAD_SIZE),
+    resources=resources(DOWNLOAD_SIZE),
     env_vars=REGISTRATION,
     secrets=_secrets(HF_SECRET_KEY, "HF_TOKEN"),
 )
 training = flyte.TaskEnvironment(
     name="liger-benchmark-training",
     image=image,
-    resources=_resources(TRAINING_SIZE),
+    resources=resources(TRAINING_SIZE),
     env_vars=REGISTRATION,
     secrets=_secrets(WANDB_SECRET_KEY, "WANDB_API_KEY"),
 )
 analysis = flyte.TaskEnvironment(
     name="liger-benchmark-analysis",
     image=image,
-    resources=_resources(ANALYSIS_SIZE),
+    resources=resources(ANALYSIS_SIZE),
     env_vars=REGISTRATION,
 )
 experiment = flyte.TaskEnvironment(
     name="liger-benchmark",
     image=image,
-    resources=_resources(PLANNING_SIZE),
+    resources=resources(PLANNING_SIZE),
     env_vars=REGISTRATION,
     depends_on=[download, training, analysis],
 )

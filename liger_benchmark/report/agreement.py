@@ -58,7 +58,7 @@ def _gradient_differences(analysis: Analysis) -> list[GradientDifference]:
         if not same_gradients(run.training_args, other.training_args):
             continue
         if (a := run.record.get("gradients")) and (b := other.record.get("gradients")):
-            differences.append(gradient_difference(a, b, run.training_args.bf16))
+            differences.append(gradient_difference(a, b, run.training_args.is_rounded))
     return differences
 
 

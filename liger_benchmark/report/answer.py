@@ -9,7 +9,11 @@ import pandas as pd
 from liger_benchmark.analysis.claims import PUBLISHED_MEMORY_SAVING, PUBLISHED_SPEEDUP
 from liger_benchmark.analysis.headline import headline_rows
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.arguments import BATCH_SIZE, LIGER, VANILLA
+from liger_benchmark.choices import (
+    BATCH_SIZE,
+    LIGER,
+    VANILLA,
+)
 from liger_benchmark.report.arm_order import arms_shown, fastest_arm
 from liger_benchmark.report.blog import claims_apply
 from liger_benchmark.report.figures.answer import AnswerRow, Gain, answer_figures

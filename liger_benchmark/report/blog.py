@@ -5,12 +5,16 @@ from __future__ import annotations
 from liger_benchmark.analysis.claims import Claim
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.analysis.verdict import verdict_sentence
-from liger_benchmark.arguments import LIGER, VANILLA, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import (
+    LIGER,
+    VANILLA,
+)
 from liger_benchmark.report.markup import Cell, Column, escape, paragraph, table
 
 BLOG_MODEL = "Phi-3 mini"
 # What the blog's method is, beside the model and the two arms.
-_METHOD = ("max_seq_length", "optim", "bf16", "gradient_accumulation_steps")
+_METHOD = ("max_seq_length", "optim", "bf16", "gradient_accumulation_steps", "n_gpus")
 _MARKS = {
     "reproduced": "yes",
     "exceeded": "more",
@@ -31,7 +35,7 @@ def claims_section(analysis: Analysis) -> str:
     if reason:
         return paragraph(f"The published gains were not tested: {reason}.", "note")
     rows = [
-        [Cell(c.name), Cell(c.published), Cell(c.measured), _judgement_cell(c)]
+        [Cell(c.name), Cell(c.published), Cell(c.measured), judgement_cell(c)]
         for c in analysis.claims
     ]
     columns = [Column(name) for name in ("Claim", "Published", "Measured here", "Judgement")]
@@ -42,7 +46,8 @@ def claims_section(analysis: Analysis) -> str:
     return paragraph(verdict, "verdict") + table(caption, columns, rows)
 
 
-def _judgement_cell(claim: Claim) -> Cell:
+def judgement_cell(claim: Claim) -> Cell:
+    """How a claim is judged, with its mark."""
     mark = _MARKS.get(claim.judgement, "none")
     return Cell(
         claim.judgement,

@@ -10,7 +10,7 @@ from liger_benchmark.analysis.arms import display_order
 from liger_benchmark.analysis.overhead import begins_a_session, overhead_seconds
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.analysis.validity import loss_bound
-from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.figures.curves import loss_curves, phase_bars, throughput_curves
 from liger_benchmark.report.markup import (
@@ -74,14 +74,14 @@ def _about_losses(analysis: Analysis) -> str:
             f"The arms do not compute the same as {analysis.baseline}, from the same rows and "
             "weights, so their losses are not compared."
         )
-    bf16 = analysis.runs[0].training_args.bf16
+    precision = analysis.runs[0].training_args.precision
     bound = small_fraction(loss_bound(analysis.runs[0].training_args))
     whose = "the two arms’ losses"
     if len(analysis.arms) > 2:
         whose = f"an arm’s loss from that of {analysis.baseline}"
     text = (
         f"Δ is the largest relative difference of {whose} at the same step and "
-        f"repeat. Rounding in {'bf16' if bf16 else 'fp32'} explains up to {bound}; "
+        f"repeat. Rounding in {precision} explains up to {bound}; "
         f"{_loss_finding(analysis)}"
     )
     if others:

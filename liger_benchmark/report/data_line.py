@@ -20,7 +20,8 @@ def data_line(runs: Sequence[Run]) -> str:
         return f"Data: {name}"
     most = max(records, key=lambda record: record.get("rows_used", record.get("rows", 0)))
     parts = [*_read(most), *_used(most, runs[0].training_args.max_seq_length)]
-    shares = [record["padding_fraction"] for record in records if "padding_fraction" in record]
+    parts_of_records = [*records, *(run.record.get("batches") or {} for run in runs)]
+    shares = [part["padding_fraction"] for part in parts_of_records if "padding_fraction" in part]
     if shares:
         least, largest = (number(100 * share) for share in (min(shares), max(shares)))
         shown = least if least == largest else f"{least}{NO_VALUE}{largest}"

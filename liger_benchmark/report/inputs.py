@@ -13,11 +13,14 @@ from liger_benchmark.analysis.arms import (
     axes_of,
     choose_baseline,
     comparable,
+    means_nothing,
     value_on,
 )
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.analysis.ladder import is_ladder
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.experiment.axes import AXES, ExperimentArguments
-from liger_benchmark.experiment.grid import arms_of
+from liger_benchmark.experiment.grid import ADDS, arms_of
 from liger_benchmark.run import Run
 
 
@@ -27,6 +30,9 @@ def inputs_yaml(runs: Sequence[Run], baseline: str | None = None) -> str:
     The axes are what varies. The arms are named where not all of their product was run, and the
     baseline where it is not the one that is chosen anyway.
     """
+    of_arm = arguments_by_arm(runs)
+    if is_ladder(order := list(of_arm)):
+        return _ladder_yaml(runs, [of_arm[arm] for arm in order])
     axes = _axes(runs)
     experiment: dict[str, Any] = dict(axes)
     # Names are not taken from the runs: a part of a grid may call its arms after other axes.
@@ -39,8 +45,29 @@ def inputs_yaml(runs: Sequence[Run], baseline: str | None = None) -> str:
     arguments = {names[arm]: args for arm, args in arguments_by_arm(runs).items() if arm in names}
     if wanted is not None and wanted != choose_baseline({arm: arguments[arm] for arm in arms}):
         experiment["baseline"] = wanted
-    first = dataclasses.asdict(_plainest(runs))
-    others = {k: v for k, v in first.items() if k not in (*axes, "run", "arm_name")}
+    return _written(experiment, _plainest(runs), runs)
+
+
+def _ladder_yaml(runs: Sequence[Run], steps: Sequence[TrainingArguments]) -> str:
+    """The inputs file of a ladder, from the arguments of its arms in their order."""
+    sizes = {run.training_args.per_device_train_batch_size for run in runs}
+    ladder = {
+        args.arm.removeprefix(ADDS): {
+            axis: getattr(args, axis)
+            for axis in AXES
+            if axis != BATCH_SIZE and getattr(args, axis) != getattr(before, axis)
+        }
+        for before, args in zip(steps, steps[1:], strict=False)
+    }
+    return _written({BATCH_SIZE: sorted(sizes), "ladder": ladder}, steps[0], runs)
+
+
+def _written(
+    experiment: Mapping[str, Any], arguments: TrainingArguments, runs: Sequence[Run]
+) -> str:
+    first = dataclasses.asdict(arguments)
+    set_by_the_grid = (*experiment, BATCH_SIZE, "use_liger", "run", "arm_name")
+    others = {k: v for k, v in first.items() if k not in set_by_the_grid}
     n_runs = max(run.training_args.run for run in runs)
     # The axes' lists on a line each, as in the project's own files; the rest as a block.
     return "experiment_args:\n" + "".join(
@@ -62,7 +89,7 @@ def _axes(runs: Sequence[Run]) -> dict[str, list[Any]]:
     for axis in (axis for axis in AXES if axis in (*varying, BATCH_SIZE)):
         values: dict[Any, Any] = {}
         for args in (run.training_args for run in runs):
-            if axis == "liger_kernels" and not args.use_liger:
+            if means_nothing(axis, args):
                 continue
             value = getattr(args, axis)
             values.setdefault(comparable(value), value)
@@ -92,5 +119,7 @@ def _plainest(runs: Sequence[Run]) -> TrainingArguments:
 
 
 def _flow(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    text = yaml.safe_dump(
+        value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False
+    )
     return text.removesuffix("...\n").strip()

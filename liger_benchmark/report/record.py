@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from liger_benchmark.analysis.arms import display_order
+from liger_benchmark.analysis.runs_table import PADDED_TOKENS_PER_SECOND
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.columns import (
     AVG_LOOP_TOKENS_PER_SECOND,
     AVG_REAL_TOKENS_PER_SECOND,
@@ -33,6 +34,7 @@ from liger_benchmark.report.markup import (
     paragraph,
     table,
 )
+from liger_benchmark.report.ranks import ranks_table
 from liger_benchmark.report.recorded_values import distinct_values, key_table
 from liger_benchmark.report.table import memory_name
 from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY, Run
@@ -67,6 +69,7 @@ def runs(analysis: Analysis) -> str:
     )
     return (
         (every_run if len(rows) <= _UNFOLDED else folded(f"All {len(rows)} runs", every_run))
+        + ranks_table(analysis)
         + heading("Raw numbers", "raw-numbers")
         + paragraph("They are inside this page: nothing is fetched.")
         + _downloads(analysis)
@@ -93,6 +96,8 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
         shown.append(numeric("Retries", "allocator_retries", number))
     if frame["mfu"].notna().any():
         shown.append(numeric("MFU", "mfu", lambda mfu: f"{number(100 * mfu, 1)}%"))
+    if (frame["hfu"] > 1.01 * frame["mfu"]).any():
+        shown.append(numeric("HFU", "hfu", lambda hfu: f"{number(100 * hfu, 1)}%"))
     if frame["energy_J_per_token"].notna().any():
         shown.append(numeric("J/token", "energy_J_per_token", significant))
     shown += [
@@ -105,12 +110,15 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
 
 
 def _speed_cell(row: Mapping[str, Any]) -> Cell:
-    """Tokens per second of the steps; below it those of the loop, and those without padding."""
+    """Tokens per second of the steps; below it those of the loop, and without padding or with."""
+    is_real = known(row[PADDED_TOKENS_PER_SECOND])
     more = [
         f"{word} {number(row[column])}"
         for word, column in (
             ("loop", AVG_LOOP_TOKENS_PER_SECOND),
-            ("real", AVG_REAL_TOKENS_PER_SECOND),
+            ("padded", PADDED_TOKENS_PER_SECOND)
+            if is_real
+            else ("real", AVG_REAL_TOKENS_PER_SECOND),
         )
         if known(row[column])
     ]
@@ -131,7 +139,9 @@ def _runs_caption(analysis: Analysis) -> str:
     for column, words in (
         (TOTAL_PEAK_ALLOCATED_MB, "used: what was allocated of it"),
         (AVG_LOOP_TOKENS_PER_SECOND, "loop: with what lies between the steps"),
-        (AVG_REAL_TOKENS_PER_SECOND, "real: without padding"),
+        (PADDED_TOKENS_PER_SECOND, "padded: with padding, which all other speeds leave out")
+        if frame[PADDED_TOKENS_PER_SECOND].notna().any()
+        else (AVG_REAL_TOKENS_PER_SECOND, "real: without padding"),
     ):
         if frame[column].notna().any():
             parts.append(words)

@@ -8,18 +8,22 @@ from typing import Any
 import pandas as pd
 
 from liger_benchmark.analysis.arms import value_on
+from liger_benchmark.analysis.notes import break_even_of_compiling, many_chunks
 from liger_benchmark.analysis.result_folders import COMPARED_PACKAGES
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.arguments import (
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import (
     BATCH_SIZE,
     DEFAULT_LIGER_KERNELS,
-    TrainingArguments,
 )
 from liger_benchmark.report.answer import answer
 from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.blog import claims_section
+from liger_benchmark.report.counterparts import liger_against_the_same
 from liger_benchmark.report.data_line import data_line
 from liger_benchmark.report.figures.bars import memory_bars, throughput_bars
+from liger_benchmark.report.ladder import step_by_step
+from liger_benchmark.report.linkedin import linkedin_section
 from liger_benchmark.report.markdown import markdown_table
 from liger_benchmark.report.markup import (
     code,
@@ -66,6 +70,8 @@ def results(analysis: Analysis) -> str:
                 if analysis.hardware.trial
                 else [
                     _bar_plots(analysis) if analysis.cells["n_completed"].any() else "",
+                    step_by_step(analysis),
+                    liger_against_the_same(analysis),
                     _what_to_turn_on(analysis),
                     _what_failed(analysis),
                     _claims(analysis),
@@ -107,7 +113,8 @@ def _what_to_turn_on(analysis: Analysis) -> str:
     shown = heading("What to turn on", "turn-on") + paragraph(advice.text)
     if advice.code:
         shown += code("\n".join(advice.code))
-    return shown + (paragraph(advice.note, "note") if advice.note else "")
+    notes = [*break_even_of_compiling(analysis), *many_chunks(analysis)]
+    return shown + "".join(paragraph(text, "note") for text in (advice.note, *notes) if text)
 
 
 def _what_failed(analysis: Analysis) -> str:
@@ -123,7 +130,12 @@ def _what_failed(analysis: Analysis) -> str:
 
 
 def _claims(analysis: Analysis) -> str:
-    return heading("The blog’s claims", "claims") + claims_section(analysis)
+    linkedin = linkedin_section(analysis)
+    return (
+        heading("The blog’s claims", "claims")
+        + claims_section(analysis)
+        + (heading("LinkedIn’s claims", "linkedin") + linkedin if linkedin else "")
+    )
 
 
 def _warnings(warnings: Sequence[str]) -> str:
@@ -174,7 +186,7 @@ def _what_was_run(analysis: Analysis) -> str:
         f"up to {each(lambda a: number(a.max_seq_length))} tokens a sequence",
         f"{each(lambda a: str(a.max_steps))} steps, "
         f"{each(lambda a: str(a.n_warmup_steps))} of them warm-up",
-        each(lambda a: "bf16" if a.bf16 else "fp32"),
+        each(lambda a: a.precision),
         each(lambda a: a.optim),
         *_in_all_arms(analysis),
         plural(max(run.training_args.run for run in analysis.runs), "repeat"),
@@ -206,9 +218,13 @@ def _in_all_arms(analysis: Analysis) -> list[str]:
     kernels = common("liger_kernels")
     if kernels is not None and kernels != tuple(sorted(DEFAULT_LIGER_KERNELS)):
         found.append(f"of Liger only {', '.join(kernels)}")
-    for axis in ("torch_compile", "gradient_checkpointing"):
+    for axis in ("torch_compile", "gradient_checkpointing", "use_hub_kernels"):
         if common(axis):
             found.append(axis)
+    if common("autocast") is False:
+        found.append("no autocast")
+    if common("max_grad_norm") == 0:
+        found.append("no gradient clipping")
     for axis in ("loss_type", "attn_implementation", "dataset_format"):
         if common(axis) not in (None, getattr(plain, axis)):
             found.append(str(common(axis)))
@@ -269,8 +285,13 @@ def _cell_in_words(cell: pd.Series) -> str:
 def _peak(analysis: Analysis) -> str:
     device = analysis.hardware
     if device.peak_tflops is not None:
+        if any(run.record.get("flops") for run in analysis.runs):
+            what = "the FLOPs of weights and attention that real tokens take"
+        else:
+            what = "6 × parameters × tokens per second"
         return (
-            "MFU is 6 × parameters × tokens per second over the dense bf16 peak, "
-            f"{device.peak_tflops:g} TFLOP/s for the {device.name}."
+            f"MFU is {what} over the dense bf16 peak, "
+            f"{device.peak_tflops:g} TFLOP/s for the {device.card or device.name}."
         )
-    return f"No MFU is given: the peak of “{device.name}” is not in this report’s table."
+    card = device.card or device.name
+    return f"No MFU is given: the peak of “{card}” is not in this report’s table."

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.agreement import gradients_line, liger_line, losses_line
 from liger_benchmark.report.blog import why_not_judged
 from liger_benchmark.report.outcomes import gain_text, no_number

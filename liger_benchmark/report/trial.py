@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from liger_benchmark.analysis.arms import same_gradients
 from liger_benchmark.analysis.gradient_difference import gradient_difference
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.markup import Cell, Column, arm_cell, integer_cell, number_cell
 from liger_benchmark.report.outcomes import outcome_words
 from liger_benchmark.report.table import Table
@@ -77,7 +77,7 @@ def _gradient_cell(analysis: Analysis, runs: Sequence[Run]) -> Cell:
         if other is None or not same_gradients(args, other.training_args):
             continue
         if (a := run.record.get("gradients")) and (b := other.record.get("gradients")):
-            found.append(gradient_difference(a, b, args.bf16))
+            found.append(gradient_difference(a, b, args.is_rounded))
     if not found:
         return Cell("not recorded", is_number=True)
     worst = max(found, key=lambda difference: difference.direction / difference.bounds[0])

@@ -7,6 +7,7 @@ values of the weights or the meaning of the texts.
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,10 @@ from liger_benchmark.catalog import MODELS
 N_INSTRUCTIONS = 512
 N_LONG_INSTRUCTIONS = 128
 N_SENTENCES_LONG = 120  # of an output, to fill 2048 tokens
+N_32K_INSTRUCTIONS, N_SENTENCES_32K = 48, 1750  # of an output, to fill 32,768 tokens
+# Rows whose lengths spread as those of conversations do. Of log-normal outputs half have more than
+# 20 sentences (490 tokens with their prompt), and one in twenty more than 88 (1,850 tokens).
+N_MIXED, MEDIAN_SENTENCES, SIGMA, MOST_SENTENCES = 1024, 20.0, 0.9, 480
 SEED = 20241105
 
 # At most the vocabulary of every built-in model; phi3-mini uses only this part of its own.
@@ -80,6 +85,8 @@ def rows(name: str) -> list[dict[str, Any]]:
     made_by: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "instructions": instructions,
         "long-instructions": long_instructions,
+        "32k-instructions": instructions_of_32k,
+        "mixed-length-instructions": mixed_length_instructions,
         "prompt-completion": prompts_and_completions,
         "chat": conversations,
     }
@@ -96,6 +103,21 @@ def long_instructions() -> list[dict[str, str]]:
     """`N_LONG_INSTRUCTIONS` rows like those of `instructions`, each of more than 2048 tokens."""
     draw = random.Random(SEED)
     return [_instruction(draw, n_sentences=N_SENTENCES_LONG) for _ in range(N_LONG_INSTRUCTIONS)]
+
+
+def instructions_of_32k() -> list[dict[str, str]]:
+    """`N_32K_INSTRUCTIONS` rows like those of `instructions`, each of more than 32,768 tokens."""
+    draw = random.Random(SEED)
+    return [_instruction(draw, N_SENTENCES_32K) for _ in range(N_32K_INSTRUCTIONS)]
+
+
+def mixed_length_instructions() -> list[dict[str, str]]:
+    """`N_MIXED` rows like those of `instructions`, with outputs of log-normal lengths."""
+    draw = random.Random(SEED)
+    lengths = (draw.lognormvariate(math.log(MEDIAN_SENTENCES), SIGMA) for _ in range(N_MIXED))
+    return [
+        _instruction(draw, n_sentences=min(max(1, round(n)), MOST_SENTENCES)) for n in [*lengths]
+    ]
 
 
 def prompts_and_completions() -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Verify in the live model which of Liger's kernels run, and which loss it computes.
+"""Verify in the live model which of Liger's kernels run.
 
 Liger patches transformers' classes without reporting what it replaced. The functions that the live
 model calls are therefore inspected; the settings are not trusted.
@@ -121,11 +121,6 @@ def check_liger(parts: dict[str, dict[str, int]], kernels: Sequence[str], model_
             f"{setting}, but Liger's code is active in the live model: {', '.join(unasked)}; "
             "nobody asked for that"
         )
-
-
-def loss_in_use(model: PreTrainedModel) -> str:
-    """The `loss_type` of the live model: `chunked_nll` if trl has replaced its forward method."""
-    return "chunked_nll" if model.forward.__name__ == "_chunked_ce_forward" else "nll"
 
 
 def _is_from_liger(function: Any) -> bool:

@@ -5,6 +5,11 @@ Each names the library's fault that it avoids, and can be removed once that is f
 
 from __future__ import annotations
 
+from liger_benchmark.arguments import TrainingArguments
+
+# Modes of torch.compile that replay recorded CUDA graphs.
+_CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
+
 
 def prepare(use_liger: bool) -> None:
     """Apply the workarounds in this process; must be called before the model is loaded.
@@ -31,3 +36,17 @@ def prepare(use_liger: bool) -> None:
         for name in ("liger_fused_linear_cross_entropy", "liger_cross_entropy"):
             if hasattr(module, name):
                 setattr(module, name, torch.compiler.disable(getattr(module, name)))
+
+
+def compile_mode(arguments: TrainingArguments) -> str | None:
+    """The mode for transformers, which compiles as soon as one is given; None for the default."""
+    mode = arguments.torch_compile_mode
+    return mode if arguments.torch_compile and mode != "default" else None
+
+
+def begins_graphs(arguments: TrainingArguments) -> None:
+    """Say that a new step begins, where CUDA graphs reuse the memory of the last one's outputs."""
+    if compile_mode(arguments) in _CUDA_GRAPHS:
+        import torch
+
+        torch.compiler.cudagraph_mark_step_begin()

@@ -16,11 +16,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
-from liger_benchmark.training import compilation, environment
-from liger_benchmark.training.activation import active_liger_parts, check_liger, loss_in_use
+from liger_benchmark.training import (
+    compilation,
+    environment,
+    heads,
+    hub_kernels,
+    liger_options,
+    process_group,
+    sharding,
+)
+from liger_benchmark.training.activation import active_liger_parts, check_liger
+from liger_benchmark.training.adapters import add_adapters, base_model
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import (
     check_token_ids,
@@ -31,20 +41,25 @@ from liger_benchmark.training.dataset import (
 from liger_benchmark.training.device import (
     CpuDevice,
     CudaDevice,
-    memory_of_others,
+    record_gpu_at_end,
     set_up_device,
 )
+from liger_benchmark.training.flops import flops_per_token
+from liger_benchmark.training.group_condition import train_group
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.measurement import EfficiencyCallback
-from liger_benchmark.training.model import describe_weights, load_model, weights_checksum
-from liger_benchmark.training.out_of_memory import (
-    describe_out_of_memory,
-    refuse_if_others_hold_it,
+from liger_benchmark.training.model import (
+    describe_weights,
+    load_model,
+    weights_checksum,
 )
+from liger_benchmark.training.other_environment import run_elsewhere
+from liger_benchmark.training.out_of_memory import reason_or_raise
 from liger_benchmark.training.phases import Phases, position
 from liger_benchmark.training.row_counts import RowCounts
+from liger_benchmark.training.saving import run_steps, save
 from liger_benchmark.training.trainer import build_trainer
-from liger_benchmark.validation import one_line
+from liger_benchmark.training.weights_place import give_memory, where_to_make_it
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -83,16 +98,10 @@ def run_condition(
         rows.append(row)
         on_row(row)
 
+    folders = (Path(dataset_folder), Path(model_folder), Path(output_folder))
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
-        record, process_seconds = run_isolated(
-            train,
-            arguments,
-            Path(dataset_folder),
-            Path(model_folder),
-            Path(output_folder),
-            on_message=keep,
-        )
+        record, process_seconds = _in_its_process(arguments, folders, keep)
     except ChildFailed as error:
         error.rows = rows
         raise
@@ -104,6 +113,24 @@ def run_condition(
     }
     record = {"started_at": started_at, **SESSION, **record, "phases": phases}
     return Run(arguments, outcome, pd.DataFrame(rows), record)
+
+
+def _in_its_process(
+    arguments: TrainingArguments, folders: tuple[Path, ...], on_message: Send
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Train in a fresh process: of another environment, of a group, or alone."""
+    if arguments.environment:
+        return run_elsewhere(train, arguments, *folders, on_message=on_message)
+    devices = environment.visible_devices()[: arguments.n_gpus]
+    if arguments.in_group:
+        return run_isolated(
+            train_group,
+            *(train, arguments, *folders),
+            on_message=on_message,
+            devices=devices,
+            has_children=True,
+        )
+    return run_isolated(train, arguments, *folders, on_message=on_message, devices=devices)
 
 
 def train(
@@ -123,10 +150,11 @@ def train(
     Returns:
         The record. If the GPU ran out of memory, it holds `out_of_memory`; other errors are raised.
     """
-    phases = Phases()
+    phases = Phases(begins=lambda name: process_group.says(send, name))
     record: dict[str, Any] = {}
     with phases("imports"):
         on_gpu = set_up_device(arguments, record)
+        sharding.begin(on_gpu)
     compilations = CompilationCounter()
     compilations.start()
     device = CudaDevice() if on_gpu else CpuDevice()
@@ -145,67 +173,53 @@ def train(
             model = _prepare_model(arguments, model_folder, on_gpu, record)
             check_token_ids(rows, cast(Any, model.get_input_embeddings()).num_embeddings)
         with phases("trainer"):
-            trainer = build_trainer(
-                arguments, model, tokenizer, *rows, output_folder, callback, compilations
+            trainer = _trainer(
+                arguments, model, tokenizer, *rows, output_folder, callback, compilations, record
             )
-            _check_loss(arguments, model, record)
             for other in callbacks:
                 trainer.add_callback(other)
         with phases("training"):
-            _run_steps(trainer, callback, record)
+            run_steps(trainer, callback, record)
         with phases("save"):
             _record_observation(trainer, model, record)
-            _save(trainer, arguments, record)
+            seen = trainer.observed
+            record["flops"] = flops_per_token(model, arguments, seen.lengths, seen.tokens)
+            save(trainer, arguments, record)
     except Exception as error:
-        out_of_memory = describe_out_of_memory(error)
-        if out_of_memory is None:
-            raise
-        if on_gpu:
-            refuse_if_others_hold_it(memory_of_others(record["environment"]["gpu"]), error)
+        out_of_memory = reason_or_raise(error, record["environment"]["gpu"])
         record["out_of_memory"] = {**position(phases, callback), **out_of_memory}
     if isinstance(device, CudaDevice):
-        _record_gpu_at_end(device, record)
+        record_gpu_at_end(device, record)
     record["phases"] = phases.with_steps(callback)
     return record
+
+
+def _trainer(
+    arguments: TrainingArguments,
+    model: PreTrainedModel,
+    tokenizer: Any,
+    train_rows: Any,
+    eval_rows: Any,
+    output_folder: Path,
+    callback: EfficiencyCallback,
+    compilations: CompilationCounter,
+    record: dict[str, Any],
+) -> Any:
+    """The trainer, with the arm's head in place."""
+    forward = vars(base_model(model)).get("forward")
+    trainer = build_trainer(
+        *(arguments, model, tokenizer, train_rows, eval_rows, output_folder),
+        *(callback, compilations),
+        weights_on_host=record["weights"]["made"] == "on the host",
+    )
+    heads.put_arms_head_in_place(arguments, model, forward, record)
+    return trainer
 
 
 def _record_observation(trainer: Any, model: PreTrainedModel, record: dict[str, Any]) -> None:
     record |= trainer.observed.record()
     end = weights_checksum(model)
     record["proof"]["weights_changed"] = end != record["weights"]["checksum"]
-
-
-def _record_gpu_at_end(device: CudaDevice, record: dict[str, Any]) -> None:
-    record["memory"] = device.retries()
-    gpu = record["environment"]["gpu"]
-    gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}
-    gpu["others_memory_MB"]["end"] = memory_of_others(gpu)
-
-
-def _run_steps(trainer: Any, callback: EfficiencyCallback, record: dict[str, Any]) -> None:
-    """Train. What was measured stays if the GPU has no memory for the checkpoint at the end."""
-    try:
-        trainer.train()
-    except Exception as error:
-        is_last = callback.steps_this_session == trainer.args.max_steps
-        if not (is_last and callback.stage == "checkpoint" and describe_out_of_memory(error)):
-            raise
-        record["save_error"] = one_line(error)
-
-
-def _save(trainer: Any, arguments: TrainingArguments, record: dict[str, Any]) -> None:
-    """Save the trainer's state, and the model if checkpoints are on.
-
-    What was measured stays if the GPU has no memory left for that: it is noted as `save_error`.
-    """
-    try:
-        trainer.save_state()
-        if arguments.save_strategy != "no":
-            trainer.save_model()
-    except Exception as error:
-        if describe_out_of_memory(error) is None:
-            raise
-        record["save_error"] = one_line(error)
 
 
 def _prepare_rows(
@@ -235,38 +249,29 @@ def _prepare_model(
         LigerMismatch: if other kernels are active than the arm's.
         InvalidInput: if the model cannot be loaded.
     """
+    liger_options.apply(arguments)
     if arguments.torch_compile:
         compilation.prepare(arguments.use_liger)
+    device, on_host = where_to_make_it(arguments, folder, on_gpu)
     model = load_model(
         folder,
         use_liger=arguments.use_liger,
-        bf16=arguments.bf16,
+        bf16=arguments.has_bf16_weights,
         seed=arguments.seed,
-        device="cuda" if on_gpu else "cpu",
+        device=device,
         liger_kernels=arguments.liger_kernels,
         attn_implementation=arguments.attn_implementation,
+        load_in_4bit=arguments.load_in_4bit,
     )
     parts = active_liger_parts(model)
     kernels = arguments.liger_kernels if arguments.use_liger else ()
     check_liger(parts, kernels, model.config.model_type)
     record["liger"] = {**parts["active"], "parts": parts["present"]}
+    if arguments.use_hub_kernels:
+        hub_kernels.put_in_place(model)
+    model = add_adapters(model, arguments)
     record["weights"] = describe_weights(model, folder, arguments.model_name)
+    record["weights"]["made"] = "on the host" if on_host else "on the device"
+    if device == "meta":
+        give_memory(model)
     return model
-
-
-def _check_loss(
-    arguments: TrainingArguments, model: PreTrainedModel, record: dict[str, Any]
-) -> None:
-    """Verify that the live model computes the arm's loss, and record it.
-
-    The trainer must have been built, since trl replaces the model's forward method.
-
-    Raises:
-        RuntimeError: if it computes another one.
-    """
-    record["loss"] = loss_in_use(model)
-    if record["loss"] != arguments.loss_type:
-        raise RuntimeError(
-            f"loss_type: {arguments.loss_type} was asked for, and the live model computes "
-            f"{record['loss']}"
-        )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.sources.fetch import has_tokenizer
 from liger_benchmark.training.chat_template import RefusedRow
+from liger_benchmark.training.packing import SAMPLE, documents_needed, pack
 from liger_benchmark.training.row_counts import NOTHING_LEFT, RowCounts
 from liger_benchmark.training.row_formats import encode, format_of, usable_rows
 from liger_benchmark.validation import InvalidInput, one_line
@@ -101,9 +102,10 @@ def no_tokenizer(model: str) -> InvalidInput:
 
 
 def rows_needed(arguments: TrainingArguments) -> int:
-    """The training rows that the steps of a condition use."""
+    """The training rows that the steps of a condition use, on all its GPUs."""
     return (
         arguments.max_steps
+        * arguments.n_gpus
         * arguments.per_device_train_batch_size
         * arguments.gradient_accumulation_steps
     )
@@ -117,7 +119,8 @@ def prepare_datasets(
 ) -> tuple[datasets.Dataset, datasets.Dataset | None]:
     """The tokenised training rows, and evaluation rows unless `eval_strategy` is "no".
 
-    There are exactly as many training rows as the steps use; a smaller dataset is repeated. The
+    There are exactly as many training rows as the steps use, each of several documents if they are
+    packed; a smaller dataset is repeated. The
     split and the order depend on the seed.
 
     Args:
@@ -125,7 +128,8 @@ def prepare_datasets(
 
     Returns:
         Datasets with the columns `input_ids`, at most `max_seq_length` token ids, and `labels`, the
-        same ids with -100 in place of tokens outside of an answer.
+        same ids with -100 in place of tokens outside of an answer. Packed training rows hold
+        several documents, whose lengths are in `seq_lengths`.
 
     Raises:
         InvalidInput: as `format_of`, `usable_rows` and `tokenize`.
@@ -141,8 +145,15 @@ def prepare_datasets(
     )
     split = usable.train_test_split(test_size=TEST_FRACTION, seed=arguments.seed)
     needed = rows_needed(arguments)
-    unique = tokenize(split["train"], tokenizer, arguments, needed, counts)
-    train = unique.select([i % len(unique) for i in range(needed)])
+    n_documents = needed
+    if arguments.packing:
+        sample = tokenize(split["train"], tokenizer, arguments, SAMPLE)
+        n_documents = documents_needed(sample, needed, arguments)
+    unique = tokenize(split["train"], tokenizer, arguments, n_documents, counts)
+    if arguments.packing:
+        train = pack(unique, needed, arguments)
+    else:
+        train = unique.select([i % len(unique) for i in range(needed)])
     evaluation = (
         tokenize(split["test"], tokenizer, arguments) if arguments.eval_strategy != "no" else None
     )
@@ -178,7 +189,9 @@ def tokenize(
         arguments.dataset_format,
         arguments.dataset_name,
     )
-    keep = slice(-arguments.max_seq_length, None)
+    # Packing by splitting loses no token.
+    is_split = arguments.packing and arguments.packing_strategy == "bfd_split"
+    keep = slice(None) if is_split else slice(-arguments.max_seq_length, None)
     input_ids: list[list[int]] = []
     labels: list[list[int]] = []
     refused: list[RefusedRow] = []
@@ -197,7 +210,7 @@ def tokenize(
             # In a batch of its own such a row has no loss: it would be NaN.
             counts.left_out[NOTHING_LEFT] += 1
             continue
-        counts.cut += len(ids) > arguments.max_seq_length
+        counts.cut += len(ids[keep]) < len(ids)
         input_ids.append(ids[keep])
         labels.append(marked[keep])
         if len(input_ids) == needed:
@@ -245,9 +258,9 @@ def check_token_ids(rows: Iterable[datasets.Dataset | None], n_embeddings: int) 
 
 
 def checksum(rows: datasets.Dataset) -> str:
-    """A hash of the rows' token ids and labels, in their order."""
+    """A hash of the rows in their order: token ids, labels, and lengths of packed documents."""
     digest = hashlib.sha256()
-    for name in ("input_ids", "labels"):
+    for name in (n for n in ("input_ids", "labels", "seq_lengths") if n in rows.column_names):
         for row in rows[name][:]:
             digest.update(f"{name} {list(row)}".encode())
     return digest.hexdigest()[:16]

@@ -14,10 +14,14 @@ from typing import Any, Protocol
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.code_version import code_digest
-from liger_benchmark.training import environment, triton_interpreter
+from liger_benchmark.training import environment, ranks, triton_interpreter
 from liger_benchmark.training.environment import MIB, GpuMonitor
 from liger_benchmark.training.environment_variables import variables_that_matter
+from liger_benchmark.training.optional_packages import check_packages
 from liger_benchmark.validation import InvalidInput
+
+# NCCL's buffers, which torch's allocator knows nothing of. Some hundred MB between two GPUs.
+NCCL_MB = 2048.0
 
 
 class Device(Protocol):
@@ -122,9 +126,10 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
 
     Raises:
         GpuNotIdle: if `require_idle_gpu` is set and other processes use the GPU.
-        InvalidInput: if a setting needs a GPU and there is none, or the memory limit is more than
-            the GPU has.
+        InvalidInput: if a setting needs a GPU or a package that is not there, or the memory limit
+            is more than the GPU has.
     """
+    check_packages(arguments)
     others = environment.other_processes()
     if arguments.require_idle_gpu:
         environment.check_idle(others)
@@ -145,6 +150,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
     record["environment"]["triton_interpreter"] = gpu is None
     if gpu is None:
         return False
+    torch.cuda.set_device(ranks.rank())
     torch.zeros(1, device="cuda")  # makes the CUDA context, whose memory is no other process's
     gpu |= {
         "other_processes": others,
@@ -153,7 +159,7 @@ def set_up_device(arguments: TrainingArguments, record: dict[str, Any]) -> bool:
         "context_MB": max(environment.memory_used_MB() - used_MB, 0.0),
     }
     if arguments.gpu_memory_limit_gib is not None:
-        total = torch.cuda.get_device_properties(0).total_memory
+        total = gpu_bytes()
         share = arguments.gpu_memory_limit_gib * environment.GIB / total
         if share > 1:
             raise InvalidInput(
@@ -173,8 +179,19 @@ def silence_libraries() -> None:
     transformers.utils.logging.set_verbosity_error()
     # Liger warns about optional backends that are not installed.
     logging.getLogger("liger_kernel").setLevel(logging.ERROR)
+    # trl warns that attention other than flash attention may let documents see each other: each run
+    # proves that they do not.
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     # trl sets this option by the name that transformers has deprecated.
     warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
+
+
+def gpu_bytes() -> int:
+    """The memory of this process's GPU, in bytes."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(ranks.rank()).total_memory)
 
 
 def allocator_retries() -> int:
@@ -196,4 +213,14 @@ def memory_of_others(gpu: dict[str, Any] | None) -> float:
         return 0.0
 
     ours = torch.cuda.memory_reserved() / MIB + gpu["context_MB"]
+    if ranks.in_group():
+        ours += NCCL_MB
     return max(environment.memory_used_MB() - ours, 0.0)
+
+
+def record_gpu_at_end(device: CudaDevice, record: dict[str, Any]) -> None:
+    """Record what the GPU and its allocator did, and what others hold of its memory now."""
+    record["memory"] = device.retries()
+    gpu = record["environment"]["gpu"]
+    gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}
+    gpu["others_memory_MB"]["end"] = memory_of_others(gpu)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from liger_benchmark.arguments import BATCH_SIZE, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.training import environment
 from liger_benchmark.training.dataset import (
     check_token_ids,
@@ -21,6 +22,7 @@ from liger_benchmark.training.dataset import (
     rows_needed,
 )
 from liger_benchmark.training.device import silence_libraries
+from liger_benchmark.training.hub_kernels import check_loadable
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.liger_kernels import kernels_turned_on
 from liger_benchmark.training.meta_model import Shape, build, difference
@@ -29,7 +31,9 @@ from liger_benchmark.validation import InvalidInput, one_line
 
 Send = Callable[[Any], None]
 # What decides which rows a condition trains on, besides their number.
-_ROWS = ("dataset_format", "max_seq_length", "seed", "eval_strategy")
+_ROWS = (
+    *("dataset_format", "max_seq_length", "seed", "eval_strategy", "packing", "packing_strategy"),
+)
 
 
 def check_grid(
@@ -50,6 +54,8 @@ def check_grid(
             check_arm(same[0], model_folder, vanilla)
         elif same[0].attn_implementation != largest[0].attn_implementation:
             _isolated(build_arm, model_folder, None, same[0].attn_implementation)
+    if any(arguments.use_hub_kernels for arguments in grid):
+        _isolated(try_hub_kernels)
     lines = []
     batch_size = max(getattr(arguments, BATCH_SIZE) for arguments in grid)
     for arguments, counts in zip(largest, counted, strict=True):
@@ -85,6 +91,12 @@ def build_arm(
     """Build the model of one arm. Runs in a child."""
     silence_libraries()
     return build(model_folder, kernels, attn_implementation)
+
+
+def try_hub_kernels(send: Send) -> None:
+    """Load a kernel from the Hub. Runs in a child."""
+    silence_libraries()
+    check_loadable("cpu" if environment.visible_gpu() is None else "cuda")
 
 
 def check_arm(arguments: TrainingArguments, model_folder: Path, vanilla: Shape) -> None:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import itertools
 import os
 import platform
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+
+from liger_benchmark.training import ranks
 
 PACKAGES = (
     "torch",
@@ -21,6 +24,10 @@ PACKAGES = (
     "liger-kernel",
     "datasets",
     "accelerate",
+    "peft",
+    "bitsandbytes",
+    "flash-attn",
+    "deepspeed",
     "tokenizers",
     "numpy",
     "nvidia-cublas",
@@ -211,8 +218,25 @@ def visible_gpu() -> str | None:
 
 
 def first_visible_device() -> str:
-    """The index or UUID of the GPU that a run uses; empty if CUDA_VISIBLE_DEVICES hides all."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    """The index or UUID of the GPU that a run uses; empty if CUDA_VISIBLE_DEVICES hides all.
+
+    In a rank of a group it is the GPU of that rank.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
+    return visible[min(ranks.rank(), len(visible) - 1)].strip()
+
+
+def visible_devices() -> list[str]:
+    """The indices or UUIDs of all GPUs that this process sees; empty if there is none."""
+    if visible_gpu() is None:
+        return []
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        # CUDA stops reading at the first that is none.
+        named = [device.strip() for device in given.split(",")]
+        return list(itertools.takewhile(lambda device: device not in ("", "-1"), named))
+    with _nvml_device() as (nvml, _):
+        return [str(index) for index in range(nvml.nvmlDeviceGetCount())]
 
 
 @contextlib.contextmanager

@@ -13,14 +13,15 @@ import re
 # out a CPU's threads.
 _MATTERS = re.compile(
     r"(PYTORCH|TORCH[A-Z]*|CUDA|NVIDIA|CUBLAS(LT)?|CUDNN|NCCL|TRITON|LIGER|OMP|GOMP|MKL|KMP"
-    r"|OPENBLAS|TOKENIZERS|ACCELERATE|TRANSFORMERS)_\w+|DISABLE_KERNEL_MAPPING|USE_HUB_KERNELS"
+    r"|OPENBLAS|TOKENIZERS|ACCELERATE|TRANSFORMERS)_\w+|DISABLE_KERNEL_MAPPING|USE_HUB_KERNELS|LOCAL_KERNELS"
 )
 # Where something lies, which version an image says it has, which card is seen (its UUID is in the
-# key), and what this package sets.
+# key), what this package sets, and what torch's launcher sets in every rank.
 _DOES_NOT = re.compile(
     r"LIGER_BENCHMARK_\w+|\w+_(HOME|PATH|DIR|ROOT|CACHE|VERSION)|(CUDA|NVIDIA)_VISIBLE_DEVICES"
     r"|NVIDIA_(REQUIRE|DRIVER)_\w+|NVIDIA_PRODUCT_NAME|CUDA_DEVICE_ORDER|TRITON_INTERPRET"
-    r"|PYTORCH_NVML_BASED_CUDA_CHECK"
+    r"|PYTORCH_NVML_BASED_CUDA_CHECK|TORCHELASTIC_\w+|TORCH_ELASTIC_\w+"
+    r"|TORCH_NCCL_ASYNC_ERROR_HANDLING"
 )
 
 

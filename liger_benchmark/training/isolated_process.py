@@ -53,12 +53,17 @@ def run_isolated(
     function: Callable[..., Any],
     *args: Any,
     on_message: Callable[[Any], None],
+    devices: Sequence[str] | None = None,
+    has_children: bool = False,
 ) -> tuple[Any, dict[str, float]]:
     """Call `function(send, *args)` in a fresh process and return its result.
 
     Args:
         function: must be importable by name. It may call `send(message)` at any time.
         on_message: called in this process with every message that was sent.
+        devices: the GPUs that the process sees, by index or UUID; by default the first that this
+            process sees.
+        has_children: whether it may start processes. They have to end with it.
 
     Returns:
         The result, and the overhead in seconds: `process` from the request until the function
@@ -72,7 +77,10 @@ def run_isolated(
     _stop_outdated_fork_server()
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(sender, function, args), daemon=True)
+    devices = [first_visible_device()] if devices is None else devices
+    process = context.Process(
+        target=_child, args=(sender, devices, function, args), daemon=not has_children
+    )
     requested_at = time.monotonic()
     with _child_environment():
         process.start()
@@ -90,7 +98,7 @@ def run_isolated(
     if "error" in received:
         raise ChildFailed(received["error"])
     if "result" not in received:
-        raise ChildFailed(_describe_exit(process.exitcode))
+        raise ChildFailed(describe_exit(process.exitcode))
     seconds = {
         "process": received["started"] - requested_at,
         "teardown": time.monotonic() - received["finished"],
@@ -138,19 +146,24 @@ def summary(error: BaseException) -> str:
     return one_line(f"{described['type']}: {described['message']}", limit=None)
 
 
-def _child(sender: Connection, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def _child(
+    sender: Connection, devices: Sequence[str], function: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
+    # The trainer would use all visible GPUs.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
     sender.send(("started", time.monotonic()))
     try:
         result = function(lambda message: sender.send(("message", message)), *args)
     except BaseException as error:
-        sender.send(("error", describe_error(error)))
+        sender.send(("error", error_of(error)))
     else:
         sender.send(("result", result))
     finally:
         sender.close()
 
 
-def _describe_exit(exit_code: int | None) -> dict[str, str]:
+def describe_exit(exit_code: int | None) -> dict[str, str]:
+    """The error of a process that ended with this exit code and left no result."""
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         message = f"the process was killed by signal {-exit_code} ({name})"
@@ -161,14 +174,18 @@ def _describe_exit(exit_code: int | None) -> dict[str, str]:
     return {"type": "ProcessDied", "message": message, "traceback": ""}
 
 
+def environment_of_children() -> dict[str, str]:
+    """The environment variables that every child inherits."""
+    _prepare_fork_server()
+    return dict(os.environ)
+
+
 def _prepare_fork_server() -> None:
     """Set the environment that the fork server, and so every child, inherits."""
     # torch then asks NVML instead of CUDA for GPUs, and does not initialise CUDA before the fork.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    # Only the GPU that NVML is asked about: the trainer would use all visible ones, and by default
-    # CUDA numbers them in another order than NVML.
+    # By default CUDA numbers the GPUs in another order than NVML.
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    os.environ["CUDA_VISIBLE_DEVICES"] = first_visible_device()
     if visible_gpu() is None:
         # Without a GPU, Liger's kernels are interpreted. Triton reads this when it is imported.
         os.environ["TRITON_INTERPRET"] = "1"

@@ -13,7 +13,10 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, LIGER_KERNELS
+from liger_benchmark.choices import (
+    DEFAULT_LIGER_KERNELS,
+    LIGER_KERNELS,
+)
 from liger_benchmark.validation import InvalidInput
 
 TABLE = "MODEL_TYPE_TO_APPLY_LIGER_FN"

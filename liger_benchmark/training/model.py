@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS
+from liger_benchmark.choices import DEFAULT_LIGER_KERNELS
 from liger_benchmark.sources.fetch import has_weights, provenance
+from liger_benchmark.training import ranks
+from liger_benchmark.training.adapters import base_model, n_elements, quantisation_config, quantise
 from liger_benchmark.training.liger_kernels import liger_switches
+from liger_benchmark.training.sharding import (
+    is_spread,
+    own_part,
+    plain_name,
+    sum_over_ranks,
+)
 from liger_benchmark.validation import InvalidInput, one_line
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
 
 
@@ -27,6 +35,7 @@ def load_model(
     device: str,
     liger_kernels: Sequence[str] = DEFAULT_LIGER_KERNELS,
     attn_implementation: str = "sdpa",
+    load_in_4bit: bool = False,
 ) -> PreTrainedModel:
     """Load the model in `folder` directly onto `device`; without weights, initialise it by `seed`.
 
@@ -51,15 +60,30 @@ def load_model(
 
         auto_class = AutoLigerKernelForCausalLM
         options |= liger_switches(config.model_type, liger_kernels)
+    if load_in_4bit and has_weights(folder):
+        options["quantization_config"] = quantisation_config(options["dtype"])
     # On the meta device a model has shapes and no values, whatever weights there are.
     if has_weights(folder) and device != "meta":
         model = _load_weights(auto_class, folder, device, options)
     else:
         transformers.set_seed(seed)
-        with torch.device(device):
+        with _made_on(device):
             model = auto_class.from_config(config, **options)
+        if load_in_4bit:
+            quantise(model, options["dtype"])
     model.config.use_cache = False
     return model
+
+
+def _made_on(device: str) -> contextlib.AbstractContextManager[Any]:
+    """What makes a model on the device; on the meta device a rank's buffers have values."""
+    import torch
+
+    if device == "meta" and ranks.in_group():
+        from accelerate import init_empty_weights
+
+        return init_empty_weights(include_buffers=False)
+    return torch.device(device)
 
 
 def _load_weights(
@@ -106,15 +130,21 @@ def weights_checksum(model: PreTrainedModel) -> str:
     """A hash of all weights, to verify that arms start from the same ones.
 
     The bits of each tensor are summed as integers: unlike a sum of floats, that does not depend on
-    the order in which a GPU adds.
+    the order in which a GPU adds, or on how the weights are spread over ranks. Where they are,
+    every rank has to call this. Empty if this process has no values.
     """
     import torch
 
     bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     digest = hashlib.sha256()
     for name, weight in model.named_parameters():
-        integers = weight.detach().view(bits[weight.element_size()])
-        digest.update(f"{name} {integers.sum(dtype=torch.int64).item()}\n".encode())
+        if weight.is_meta:  # another rank has the values
+            return ""
+        part = own_part(weight.detach())[0] if is_spread(weight) else weight.detach()
+        total = part.view(bits[weight.element_size()]).sum(dtype=torch.int64)
+        if is_spread(weight):
+            total = sum_over_ranks(total)
+        digest.update(f"{plain_name(name)} {total.item()}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -125,6 +155,7 @@ def n_active_parameters(model: PreTrainedModel) -> int:
     of a mixture of experts those that do not work for a token.
     Source: Kaplan et al., "Scaling Laws for Neural Language Models" (2020), section 2.1.
     """
+    model = base_model(model)
     config = model.config.get_text_config()
     names = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
     experts = next((n for n in (getattr(config, name, None) for name in names) if n), None)
@@ -137,19 +168,23 @@ def n_active_parameters(model: PreTrainedModel) -> int:
         if parameter is cast(Any, embeddings).weight and not tied:
             continue
         of_experts = ".experts." in name and ".shared" not in name
-        total += parameter.numel() * (share if of_experts else 1.0)
+        total += n_elements(parameter) * (share if of_experts else 1.0)
     return round(total)
 
 
 def describe_weights(model: PreTrainedModel, folder: Path, name: str) -> dict[str, Any]:
-    """The record of the weights: origin, source, revision, number, checksum, dtype, attention."""
+    """The record of the weights: origin, source, revision, numbers, checksum, dtype, attention.
+
+    The dtype is that of the input embeddings, which are never quantised nor adapted.
+    """
     source = provenance(folder, name)
-    parameter: torch.nn.Parameter = next(model.parameters())
+    parameter = cast(Any, model.get_input_embeddings()).weight
     return {
         "origin": source["origin"] if has_weights(folder) else "random",
         "source": source["source"],
         "revision": source["revision"],
-        "n_parameters": sum(p.numel() for p in model.parameters()),
+        "n_parameters": sum(n_elements(p) for p in model.parameters()),
+        "n_trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "n_active_parameters": n_active_parameters(model),
         "checksum": weights_checksum(model),
         "dtype": str(parameter.dtype).removeprefix("torch."),

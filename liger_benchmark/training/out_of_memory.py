@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from liger_benchmark.training.device import memory_of_others
 from liger_benchmark.training.environment import MIB
 from liger_benchmark.validation import one_line
 
@@ -14,9 +15,11 @@ NEIGHBOUR_MB = 1024.0
 # cuBLAS says "not initialized" where it gets no memory for its handle, and elsewhere.
 _NO_HANDLE = re.compile(r"CUBLAS_STATUS_NOT_INITIALIZED|CUDNN_STATUS_NOT_INITIALIZED")
 HANDLE_MB = 1024.0
-# Messages of CUDA, cuBLAS, cuDNN and Triton; PyTorch has an exception of its own.
+# Messages of CUDA, cuBLAS, cuDNN, Triton and NCCL; PyTorch has an exception of its own.
 _OUT_OF_MEMORY = re.compile(
-    r"CUDA\]?( driver)?( error)?:? out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED", re.I
+    r"CUDA\]?( driver)?( error)?:? out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"
+    r"|Cuda failure (2 )?'out of memory'",
+    re.I,
 )
 _REQUESTED = re.compile(r"Tried to allocate ([\d.]+) (GiB|MiB|KiB|bytes)")
 _IN_MIB = {"GiB": 1024.0, "MiB": 1.0, "KiB": 1 / 1024, "bytes": 1 / 2**20}
@@ -73,3 +76,17 @@ def _had_no_handle(error: BaseException) -> bool:
         return False
     free, _ = torch.cuda.mem_get_info()
     return free / MIB < HANDLE_MB
+
+
+def reason_or_raise(error: Exception, gpu: dict[str, Any] | None) -> dict[str, Any]:
+    """What is known of an error for want of memory; any other error is raised again.
+
+    Raises:
+        GpuShared: if other processes hold so much of the GPU that the run is no result.
+    """
+    out_of_memory = describe_out_of_memory(error)
+    if out_of_memory is None:
+        raise error
+    if gpu is not None:
+        refuse_if_others_hold_it(memory_of_others(gpu), error)
+    return out_of_memory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,15 +15,17 @@ from liger_benchmark.training.measurement import EfficiencyCallback
 class Phases:
     """Measures the phases of a run, in seconds, in the order in which they end.
 
-    An instance is used as `with phases("model"): ...`.
+    An instance is used as `with phases("model"): ...`; `begins` is called with each name.
     """
 
+    begins: Callable[[str], None] = lambda name: None
     seconds: dict[str, float] = field(default_factory=dict)
     current: str = ""
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         self.current = name
+        self.begins(name)
         began = time.perf_counter()
         try:
             yield

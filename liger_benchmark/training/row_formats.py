@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from liger_benchmark.arguments import AUTO, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import AUTO
 from liger_benchmark.training.answer_tokens import Encoded, encode_texts
 from liger_benchmark.training.chat_template import ChatEncoder, RefusedRow
 from liger_benchmark.training.messages import is_answer, is_conversation

@@ -7,7 +7,8 @@ kernels are adapted:
 * Triton's compiler turns a Python float argument into an fp32 scalar, on which a kernel may call
   `.to(...)`. The interpreter passes the Python float; it is wrapped here.
 * The interpreter lacks libdevice, NVIDIA's maths library. Of its functions Liger uses `rsqrt`,
-  which is mapped to Triton's `rsqrt`, and `tanh` (Gemma's activation), mapped to NumPy's.
+  which is mapped to Triton's `rsqrt`, and `tanh` (Gemma's activation), mapped to NumPy's, as is
+  `log1p`, which cut-cross-entropy uses.
 """
 
 from __future__ import annotations
@@ -75,8 +76,12 @@ def _map_libdevice() -> None:
     def tanh(x: Any) -> Any:
         return tl.tensor(TensorHandle(np.tanh(x.handle.data), x.handle.dtype), x.type)
 
+    def log1p(x: Any) -> Any:
+        return tl.tensor(TensorHandle(np.log1p(x.handle.data), x.handle.dtype), x.type)
+
     libdevice.rsqrt = rsqrt
     libdevice.tanh = tanh
+    libdevice.log1p = log1p
 
 
 def check_without_gpu(arguments: TrainingArguments) -> None:
@@ -96,6 +101,20 @@ def check_without_gpu(arguments: TrainingArguments) -> None:
             f"{key}attn_implementation: flex_attention needs a GPU, since PyTorch has no backward "
             "pass of it for a CPU: set sdpa"
         )
+    if arguments.attn_implementation.startswith("flash_attention"):
+        raise InvalidInput(
+            f"{key}attn_implementation: {arguments.attn_implementation} needs a GPU and there is "
+            "none: set sdpa"
+        )
+    if arguments.fp16:
+        raise InvalidInput(f"{key}fp16: true needs a GPU and there is none: set fp16: false")
+    for setting, asked in (
+        ("loss_type: cce", arguments.loss_type == "cce"),
+        ("use_hub_kernels: true", arguments.use_hub_kernels),
+        ("liger_implementation: cutedsl", arguments.liger_implementation == "cutedsl"),
+    ):
+        if asked:
+            raise InvalidInput(f"{key}{setting} needs a GPU and there is none; leave this arm out")
     if arguments.use_liger and arguments.bf16:
         # In bf16 the interpreter returns losses of 0.0.
         raise InvalidInput(

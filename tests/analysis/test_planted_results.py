@@ -33,7 +33,7 @@ from liger_benchmark.analysis.claims import (
 from liger_benchmark.analysis.steadiness import unsteady_steps
 from liger_benchmark.analysis.tables import Analysis, analyse
 from liger_benchmark.analysis.validity import BF16_LOSS_BOUND
-from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.columns import STEP_COMPILATIONS, TOTAL_PEAK_ALLOCATED_MB
 from liger_benchmark.report.page import render_page
 from liger_benchmark.run import FAILED, OUT_OF_MEMORY, Run

@@ -12,7 +12,8 @@ import pytest
 from support.tiny import TINY
 
 import liger_kernel_finetuning as workflow
-from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import DEFAULT_LIGER_KERNELS
 from liger_benchmark.experiment.inputs_file import ExperimentInputs, read_inputs_file
 from liger_benchmark.flyte import local_run
 from liger_benchmark.run import Run, read_run
@@ -116,7 +117,24 @@ def test_settings_reach_the_trainer(tmp_path: Path) -> None:
     )
     config = sft_config(arguments, tmp_path)
     assert (config["torch_compile"], config["gradient_checkpointing"]) == (True, True)
-    assert config["loss_type"] == "chunked_nll"
+    # The head is put in place once the trainer is built, see `training.heads`.
+    assert config["loss_type"] == "nll"
+    assert "loss_type" not in sft_config(replace(TINY, loss_type="trl"), tmp_path)
+    assert config["torch_compile_mode"] is None
+    others = replace(
+        TINY,
+        bf16=True,
+        autocast=False,
+        torch_compile=True,
+        torch_compile_mode="reduce-overhead",
+        max_grad_norm=0.0,
+    )
+    config = sft_config(others, tmp_path)
+    assert (config["bf16"], config["torch_compile_mode"]) == (False, "reduce-overhead")
+    assert config["max_grad_norm"] == 0.0
+    # transformers compiles as soon as a mode is given.
+    config = sft_config(replace(others, torch_compile=False), tmp_path)
+    assert (config["torch_compile"], config["torch_compile_mode"]) == (False, None)
 
 
 def test_kernels_are_switched_on_by_the_architectures_own_names() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from liger_benchmark.arguments import LIGER_KERNELS, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import LIGER_KERNELS
 from liger_benchmark.experiment.axes import AXES, NO_AXIS, ExperimentArguments
 from liger_benchmark.experiment.grid import arms_of, describe_grid, expand_grid
 from liger_benchmark.experiment.inputs_file import read_inputs_file
@@ -83,6 +84,46 @@ def test_single_kernels_are_arms_and_vanilla_is_there_once() -> None:
         "Liger (rope)",
         "Liger (rms_norm)",
         "Liger",
+    ]
+
+
+def test_heads_and_the_hubs_kernels_are_named_in_plain_words() -> None:
+    layers = ["rope", "rms_norm", "swiglu"]
+    heads = {"loss_type": ["nll", "chunked_nll", "trl", "cce", "torch"]}
+    assert names(use_liger=[False], **heads) == [
+        "vanilla",
+        "vanilla + chunked_nll",
+        "TRL",
+        "CCE",
+        "torch loss",
+    ]
+    assert names(
+        use_liger=[True],
+        liger_kernels=[layers],
+        torch_compile=[True, False],
+        arms=["Liger layers + TRL", "Liger layers + CCE + torch_compile"],
+        **heads,
+    ) == ["Liger layers + CCE + torch_compile", "Liger layers + TRL"]
+    assert names(use_liger=[False], use_hub_kernels=[False, True], loss_type=["nll", "trl"]) == [
+        "vanilla",
+        "Hub kernels",
+        "TRL",
+        "Hub kernels + TRL",
+    ]
+
+
+def test_a_setting_without_effect_makes_no_arm() -> None:
+    assert names(
+        use_liger=[False, True],
+        torch_compile=[False, True],
+        torch_compile_mode=["default", "reduce-overhead"],
+        liger_chunk_mem_const=[1, 16],
+        arms=["vanilla", "Liger + liger_chunk_mem_const=16"],
+    ) == ["vanilla", "Liger + liger_chunk_mem_const=16"]
+    assert names(use_liger=[False], bf16=[True, False], autocast=[True, False]) == [
+        "vanilla",
+        "vanilla + no autocast",
+        "vanilla + no bf16",
     ]
 
 

@@ -83,10 +83,10 @@ def test_what_to_turn_on_is_the_line_for_the_winning_arm() -> None:
     liger = advice(grids.complete())
     assert liger.text.startswith("Use Liger: at batch size 40 it is 36")
     assert liger.code == (
-        "# TRL\nSFTConfig(..., use_liger_kernel=True)",
+        "# TRL up to 1.14\nSFTConfig(..., use_liger_kernel=True)",
         "# transformers\nTrainingArguments(..., use_liger_kernel=True)",
     )
-    assert "TRL up to 1.14" in liger.note
+    assert "From TRL 1.15 on" in liger.note
     both = advice(grids.six_arms())
     assert "use_liger_kernel=True, torch_compile=True)" in both.code[0]
     assert advice(grids.six_arms(), "Liger").code[1] == (
@@ -99,7 +99,18 @@ def test_what_to_turn_on_is_the_line_for_the_winning_arm() -> None:
     [
         (
             {"vanilla": {}, "fast": {"loss_type": "chunked_nll", "factor": 1.5}},
-            ('# TRL\nSFTConfig(..., loss_type="chunked_nll")',),
+            ('# TRL up to 1.14\nSFTConfig(..., loss_type="chunked_nll")',),
+        ),
+        (
+            {"vanilla": {}, "fast": {"loss_type": "trl", "factor": 1.5}},
+            ("# TRL 1.15 or later\nSFTConfig(...)",),
+        ),
+        (
+            {"vanilla": {}, "fast": {"loss_type": "cce", "factor": 1.5}},
+            (
+                "# cut-cross-entropy\nlinear_cross_entropy(hidden_states, model.lm_head.weight, "
+                "labels, shift=True)",
+            ),
         ),
         (
             {"vanilla": {}, "fast": {"attn_implementation": "flex_attention", "factor": 1.5}},

@@ -70,6 +70,11 @@ def environment_variable(send: Send, name: str) -> tuple[str | None, str | None]
     return None if at_start is None else at_start.decode(), os.environ.get(name)
 
 
+def visible_devices(send: Send) -> dict[str, str | None]:
+    names = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
+    return {name: os.environ.get(name) for name in names}
+
+
 def crash_cuda(send: Send) -> None:
     """Read far outside of a tensor on the GPU, after which this process cannot use CUDA."""
     import torch

@@ -37,7 +37,9 @@ def liger_parts(send: Send, model_type: str) -> dict[str, Any]:
     import torch
     from liger_kernel.transformers import AutoLigerKernelForCausalLM
 
-    from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS
+    from liger_benchmark.choices import (
+        DEFAULT_LIGER_KERNELS,
+    )
     from liger_benchmark.training.activation import (
         LigerMismatch,
         active_liger_parts,

@@ -15,7 +15,7 @@ from unittest import mock
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.run import Run
-from liger_benchmark.training import condition
+from liger_benchmark.training import condition, heads
 
 Send = Callable[[Any], None]
 Change = Callable[[Any], None]
@@ -183,6 +183,36 @@ def drop_checkpointing_from_one_layer() -> list[Any]:
     return [Drop()]
 
 
+def compute_the_plain_loss_for_pytorchs() -> None:
+    from torch.nn import functional
+
+    def plain(hidden: Any, weight: Any, bias: Any, labels: Any) -> Any:
+        return functional.cross_entropy(hidden @ weight.t(), labels, reduction="sum")
+
+    heads._torch_loss = plain
+
+
+def compute_all_logits_for_the_chunked_loss() -> None:
+    put_in_place = heads.put_in_place
+
+    def put_and_undo(model: Any, *args: Any, **options: Any) -> Any:
+        description = put_in_place(model, *args, **options)
+        own = model.forward.__func__
+        model.forward = type(model).forward.__get__(model)
+        heads.head_in_place = lambda model: own.loss_type
+        return description
+
+    heads.put_in_place = put_and_undo
+
+
+def put_no_head_in_place() -> None:
+    def put_nothing(model: Any, *args: Any, **options: Any) -> dict[str, Any]:
+        vars(model).pop("forward", None)
+        return {}
+
+    heads.put_in_place = put_nothing
+
+
 def nothing() -> None:
     pass
 
@@ -207,6 +237,9 @@ FAULTS: dict[str, Callable[[], list[Any] | None]] = {
     "one norm patched": patch_one_norm,
     "another attention": use_another_attention,
     "one layer not checkpointed": drop_checkpointing_from_one_layer,
+    "plain loss for PyTorch's": compute_the_plain_loss_for_pytorchs,
+    "all logits for the chunked loss": compute_all_logits_for_the_chunked_loss,
+    "no head in place": put_no_head_in_place,
     "nothing": nothing,
 }
 

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from liger_benchmark.analysis.arms import DECIDES_ROWS
-from liger_benchmark.arguments import LIGER_KERNELS, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import LIGER_KERNELS
 from liger_benchmark.run import COMPLETED, Run
 
 SIZES = (16, 24, 32, 40, 48, 56)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.isolated_parts import liger_parts
 
-from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS
+from liger_benchmark.choices import DEFAULT_LIGER_KERNELS
 from liger_benchmark.training.activation import LEFT_TO_TRANSFORMERS, LigerMismatch, check_liger
 from liger_benchmark.training.isolated_process import run_isolated
 from liger_benchmark.training.liger_kernels import liger_architectures

@@ -1,75 +1,81 @@
-"""The chunked loss without entropy and accuracy has trl's own value and gradients."""
+"""The chunked loss has the plain loss's value and gradients, and no chunk without a label."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import pytest
 
-from liger_benchmark.training import chunked_loss
+from liger_benchmark.training import chunked_loss as module
+from liger_benchmark.training.chunked_loss import chunked_loss
 
-TOKENS, HIDDEN, VOCABULARY = 48, 16, 64
+TOKENS, HIDDEN, VOCABULARY = 96, 16, 64
 
 
-def loss_and_gradients(function: Any, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[Any]:
-    """trl's loss with `function` for a chunk: the loss, the gradients, and what it counts."""
+def inputs(dtype: Any = None) -> list[Any]:
+    """Hidden states, a weight, a bias and labels, 20 of them masked."""
     import torch
 
-    trl_module: Any = importlib.import_module("trl.trainer.sft_trainer")
-    monkeypatch.setattr(trl_module, "_chunk", function)
     generator = torch.Generator().manual_seed(0)
-    hidden = torch.randn(2, TOKENS, HIDDEN, generator=generator).requires_grad_()
-    weight = torch.randn(VOCABULARY, HIDDEN, generator=generator).requires_grad_()
-    labels = torch.randint(VOCABULARY, (2, TOKENS), generator=generator)
-    labels[0, :20] = -100
-    bias = torch.randn(VOCABULARY, generator=generator) if options.pop("bias", False) else None
-    loss, correct, entropy, _ = trl_module._chunked_cross_entropy_loss(
-        hidden, weight, chunk_size=32, labels=labels, lm_head_bias=bias, **options
-    )
-    loss.backward()
-    return [loss.detach(), hidden.grad, weight.grad, correct.detach(), entropy.detach()]
+    hidden = torch.randn(TOKENS, HIDDEN, generator=generator)
+    weight = torch.randn(VOCABULARY, HIDDEN, generator=generator)
+    bias = torch.randn(VOCABULARY, generator=generator)
+    labels = torch.randint(VOCABULARY, (TOKENS,), generator=generator)
+    labels[10:30] = -100
+    tensors = [hidden.to(dtype), weight.to(dtype), bias.to(dtype)]
+    return [*(t.requires_grad_() for t in tensors), labels]
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"bias": True},
-        {"logit_scale": 0.25},
-        {"final_logit_softcapping": 5.0},
-        {"num_items_in_batch": 100},
-    ],
+    "options", [{}, {"logit_scale": 0.25}, {"softcapping": 5.0}, {"chunk_size": 256}]
 )
-def test_loss_and_gradients_are_trls_and_accuracy_and_entropy_are_not_computed(
-    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_loss_and_gradients_are_those_of_the_plain_loss(
+    options: dict[str, Any], with_bias: bool
 ) -> None:
     import torch
+    from torch.nn import functional as F
 
-    trl_module: Any = importlib.import_module("trl.trainer.sft_trainer")
-    trls = loss_and_gradients(trl_module._chunk, monkeypatch, **dict(options))
-    ours = loss_and_gradients(chunked_loss._chunk, monkeypatch, **dict(options))
-    for expected, found in zip(trls[:3], ours[:3], strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
-    assert float(trls[4]) > 0
-    assert (float(ours[3]), float(ours[4])) == (0.0, 0.0)
+    hidden, weight, bias, labels = inputs()
+    loss = chunked_loss(
+        hidden, weight, bias if with_bias else None, labels, **{"chunk_size": 32, **options}
+    )
+    logits = F.linear(hidden, weight, bias if with_bias else None)
+    logits = logits * options.get("logit_scale", 1.0)
+    if cap := options.get("softcapping"):
+        logits = cap * torch.tanh(logits / cap)
+    plain = F.cross_entropy(logits, labels, reduction="sum")
+    torch.testing.assert_close(loss, plain, rtol=1e-6, atol=1e-6)
+    expected = torch.autograd.grad(plain, (hidden, weight))
+    for gradient, other in zip(torch.autograd.grad(loss, (hidden, weight)), expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-5, atol=1e-5)
 
 
-def test_in_bf16_the_softmax_is_computed_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_bf16_the_softmax_is_computed_in_fp32() -> None:
     import torch
+    from torch.nn import functional as F
 
-    trl_module: Any = importlib.import_module("trl.trainer.sft_trainer")
-    hidden = torch.randn(TOKENS, HIDDEN, dtype=torch.bfloat16)
-    weight = torch.randn(VOCABULARY, HIDDEN, dtype=torch.bfloat16)
-    labels = torch.randint(VOCABULARY, (TOKENS,))
-    arguments = (hidden, weight, None, labels, 1.0, None)
-    ours, trls = chunked_loss._chunk(*arguments)[0], trl_module._chunk(*arguments)[0]
-    assert ours.dtype == torch.float32
-    torch.testing.assert_close(ours, trls, rtol=1e-6, atol=0)
+    hidden, weight, _, labels = inputs(torch.bfloat16)
+    loss = chunked_loss(hidden, weight, None, labels)
+    assert loss.dtype == torch.float32
+    plain = F.cross_entropy((hidden @ weight.t()).float(), labels, reduction="sum")
+    torch.testing.assert_close(loss, plain, rtol=1e-5, atol=0)
 
 
-def test_it_replaces_trls_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    trl_module: Any = importlib.import_module("trl.trainer.sft_trainer")
-    monkeypatch.setattr(trl_module, "_chunk", trl_module._chunk)  # put back afterwards
-    chunked_loss.compute_nothing_else()
-    assert trl_module._chunk is chunked_loss._chunk
+def test_chunks_without_a_label_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, weight, _, labels = inputs()
+    labels[32:] = -100
+    sizes = []
+    chunk = module._chunk
+
+    def counted(*args: Any) -> Any:
+        sizes.append(len(args[0]))
+        return chunk(*args)
+
+    monkeypatch.setattr(module, "_chunk", counted)
+    chunked_loss(hidden, weight, None, labels, chunk_size=8)
+    assert sizes == [8, 8]  # 32 labels, 20 of them masked
+    sizes.clear()
+    labels[:] = -100
+    assert float(chunked_loss(hidden, weight, None, labels, chunk_size=8)) == 0.0
+    assert sizes == [8]

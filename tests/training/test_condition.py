@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,8 @@ def test_the_arms_compute_the_same_gradients_on_the_same_batches(runs: dict[str,
 
 def test_the_proof_holds_what_the_live_trainer_does(runs: dict[str, Run]) -> None:
     for run in runs.values():
+        head = run.record["proof"].pop("head")
+        assert head["seen"] == ("Liger's fused loss" if run.training_args.use_liger else "nll")
         assert run.record["proof"] == {
             "graphs": 0,
             "graph_breaks": 0,
@@ -94,6 +97,17 @@ def test_the_proof_holds_what_the_live_trainer_does(runs: dict[str, Run]) -> Non
             "optimizer_expected": "torch.optim.sgd.SGD",
             "checkpointing": {"active": 0, "present": 3},
             "attention": {"sdpa": 2},
+            "autocast": "no",
+            "compile_mode": None,
+            "hub_kernels": {},
+            "liger_implementation": "triton" if run.training_args.use_liger else None,
+            "weights_dtype": "float32",
+            "adapted_layers": 0,
+            "adapter_parameters": 0,
+            "other_parameters": 147776,
+            "layers_in_4bit": 0,
+            "flattened": False,
+            "influence": {},
             "weights_changed": True,
         }
 
@@ -115,7 +129,7 @@ def test_the_record_holds_the_sources_and_the_seconds_of_each_phase(
     assert record["weights"]["origin"] == "random"
     assert record["weights"]["n_parameters"] == 147776
     assert record["dataset"]["source"] == "builtin:instructions"
-    assert record["environment"]["packages"]["trl"] == "1.14.0"
+    assert record["environment"]["packages"]["trl"] == importlib.metadata.version("trl")
     phases = record["phases"]
     assert list(phases) == [
         "process",
@@ -362,7 +376,20 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
         "dataset_split",
         "columns",
         "liger_kernels",
+        "liger_chunk_mem_const",
+        "liger_implementation",
+        "use_hub_kernels",
+        "autocast",
+        "environment",
+        "environments",
         "attn_implementation",
+        "peft",
+        "lora_r",
+        "lora_alpha",
+        "lora_dropout",
+        "lora_target_modules",
+        "load_in_4bit",
+        "weights_dtype",
         "arm_name",
         "model_name",
         "dataset_name",
@@ -375,6 +402,9 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
         "max_seq_length",
         "warmup_ratio",
         "include_num_input_tokens_seen",
+        "n_gpus",
+        "sharding",
+        "reshard_after_forward",
     }
     config = sft_config(TINY, Path("out"))
     fields = {f.name for f in dataclasses.fields(TrainingArguments)}

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.isolated_functions import visible_devices
 
-from liger_benchmark.training import environment, isolated_process
+from liger_benchmark.training import environment, ranks
 from liger_benchmark.training.environment import GpuNotIdle
+from liger_benchmark.training.isolated_process import run_isolated
 
 
 class FakeNvml:
@@ -40,6 +42,9 @@ class FakeNvml:
     def nvmlDeviceGetHandleByIndex(self, index: int) -> str:
         self.asked_for.append(index)
         return "handle"
+
+    def nvmlDeviceGetCount(self) -> int:
+        return 3
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
         self.asked_for.append(uuid)
@@ -160,9 +165,31 @@ def test_a_run_sees_only_the_gpu_that_nvml_was_asked_about(
     for name in ("CUDA_DEVICE_ORDER", "PYTORCH_NVML_BASED_CUDA_CHECK"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    isolated_process._prepare_fork_server()
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
-    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    seen, _ = run_isolated(visible_devices, on_message=lambda message: None)
+    assert seen == {"CUDA_VISIBLE_DEVICES": "2", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,3"
+    both, _ = run_isolated(visible_devices, on_message=lambda message: None, devices=["2", "3"])
+    assert both["CUDA_VISIBLE_DEVICES"] == "2,3"
+
+
+@pytest.mark.parametrize(
+    ("visible", "devices"),
+    [(None, ["0", "1", "2"]), ("2", ["2"]), ("2, 0", ["2", "0"]), ("1,-1,0", ["1"]), ("", [])],
+)
+def test_all_gpus_that_are_left_visible_are_known(
+    nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch, visible: str | None, devices: list[str]
+) -> None:
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert environment.visible_devices() == devices
+
+
+def test_a_rank_asks_about_its_own_gpu(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    monkeypatch.setenv(ranks.RANK_VARIABLE, "1/2")
+    assert environment.first_visible_device() == "3"
+    assert environment.visible_gpu() == "NVIDIA Fake 40GB"
+    assert nvml.asked_for == [3]
 
 
 def test_the_gpu_monitor_stays_open_and_reads_joules(nvml: FakeNvml) -> None:

@@ -31,6 +31,14 @@ CHECKPOINTED = replace(TINY, gradient_checkpointing=True)
         (CHECKPOINTED, {"checkpointing": {"active": 3, "present": 3}}),
         (replace(TINY, attn_implementation="eager"), {"attention": {"eager": 2}}),
         (TINY, {"checkpointing": {"active": 0, "present": 0}, "attention": {}}),
+        (TINY, {"head": {"expected": "nll", "seen": "nll", "functions": []}, "autocast": "no"}),
+        (replace(TINY, bf16=True), {"autocast": "bf16"}),
+        (replace(TINY, bf16=True, autocast=False), {"autocast": "no"}),
+        (
+            replace(COMPILED, torch_compile_mode="max-autotune"),
+            {"graphs": 5, "compile_mode": "max-autotune"},
+        ),
+        (replace(TINY, use_hub_kernels=True), {"hub_kernels": {"active": {"RMSNorm": 5}}}),
     ],
 )
 def test_an_arm_that_does_what_it_says_contradicts_nothing(
@@ -68,6 +76,37 @@ def test_an_arm_that_does_what_it_says_contradicts_nothing(
             TINY,
             {"attention": {"sdpa": 1, "eager": 1}},
             "attn_implementation: sdpa was asked for, and 1 layers use eager",
+        ),
+        (
+            replace(TINY, loss_type="cce", bf16=True),
+            {"head": {"expected": "cce", "seen": "chunked_nll"}},
+            "loss_type: the arm's head is cut-cross-entropy, and the loss was computed by the "
+            "chunked loss",
+        ),
+        (
+            replace(TINY, bf16=True, autocast=False),
+            {"autocast": "bf16"},
+            "autocast: false was asked for, and autocast's dtype is bf16",
+        ),
+        (
+            replace(TINY, bf16=True),
+            {"autocast": "no"},
+            "autocast: true was asked for, and autocast's dtype is no",
+        ),
+        (
+            COMPILED,
+            {"graphs": 5, "compile_mode": "reduce-overhead"},
+            "torch_compile_mode: default was asked for, and it is reduce-overhead",
+        ),
+        (
+            replace(TINY, use_hub_kernels=True),
+            {"hub_kernels": {"active": {}, "present": {"RMSNorm": 5}}},
+            "use_hub_kernels: true was asked for, and no layer of the live model runs one",
+        ),
+        (
+            replace(TINY, use_liger=True, liger_implementation="cutedsl"),
+            {"liger_implementation": "triton"},
+            "liger_implementation: cutedsl was asked for, and the live one is triton",
         ),
     ],
 )

@@ -11,7 +11,7 @@ import datasets
 import pytest
 from support.tiny import TINY
 
-from liger_benchmark.arguments import DATASET_FORMATS
+from liger_benchmark.choices import DATASET_FORMATS
 from liger_benchmark.sources import builtin
 from liger_benchmark.sources.fetch import fetch_dataset
 from liger_benchmark.training.dataset import IGNORED, load_tokenizer, prepare_datasets, tokenize

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from liger_benchmark.arguments import BATCH_SIZE
+from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.figures.bar_labels import LABEL_SIZE, Bar, label_bar
 from liger_benchmark.report.figures.drawing import (
     TEXT,

@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from liger_benchmark.arguments import LIGER, VANILLA
+from liger_benchmark.choices import (
+    LIGER,
+    VANILLA,
+)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from liger_benchmark.arguments import DEFAULT_LIGER_KERNELS, TrainingArguments
+from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import DEFAULT_LIGER_KERNELS
 from liger_benchmark.training.causal_models import check_causal
 from liger_benchmark.training.dry_pass import build_arm, check_arm
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated, summary

@@ -50,15 +50,6 @@ class Run:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def retries(run: Run) -> int | None:
-    """How often the allocator freed its cached blocks in the measured steps, or in the whole run.
-
-    The latter for a record that does not tell the two apart; None without a GPU.
-    """
-    memory = run.record.get("memory", {})
-    return memory.get("retries_in_measured_steps", memory.get("allocator_retries"))
-
-
 def write_run(folder: str | Path, run: Run) -> Path:
     """Write a run's two files into `folder`, the record last, and return the folder."""
     folder = Path(folder)

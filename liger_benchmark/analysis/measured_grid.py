@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from liger_benchmark.analysis.allocator_retries import retries
 from liger_benchmark.analysis.arms import (
     arguments_by_arm,
     arms_in,
@@ -31,7 +32,7 @@ from liger_benchmark.choices import (
     VANILLA,
 )
 from liger_benchmark.columns import TOTAL_PEAK_RESERVED_MB, TOTAL_PEAK_RESIDENT_SET_MB
-from liger_benchmark.run import COMPLETED, Run, retries
+from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.wording import model_title
 
 

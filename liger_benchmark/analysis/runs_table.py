@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from liger_benchmark.analysis.allocator_retries import retries
 from liger_benchmark.analysis.hardware import Hardware
 from liger_benchmark.analysis.overhead import overhead_seconds
 from liger_benchmark.choices import BATCH_SIZE
@@ -18,7 +19,7 @@ from liger_benchmark.columns import (
     AVG_TOKENS_PER_SECOND,
     TOTAL_PEAK_ALLOCATED_MB,
 )
-from liger_benchmark.run import COMPLETED, FAILED, Run, retries
+from liger_benchmark.run import COMPLETED, FAILED, Run
 from liger_benchmark.training.documents import is_flat
 from liger_benchmark.validation import one_line
 from liger_benchmark.wording import gibibytes

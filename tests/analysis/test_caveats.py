@@ -87,6 +87,18 @@ def test_only_runs_whose_allocator_had_to_retry_barely_fit() -> None:
     ]
 
 
+def test_an_older_record_of_which_the_history_shows_a_retry_in_the_warm_up() -> None:
+    runs = grids.complete()
+    run = of(runs, "bs-40-vanilla-run-1")
+    run.record["memory"]["allocator_retries"] = 1
+    run.history[STEP_PEAK_RESERVED_MB] = [
+        39936.0 if warmup else 39542.0 for warmup in run.history["is_warmup"]
+    ]
+    assert analyse(runs).warnings == []
+    run.history.loc[run.history.index[-1], STEP_PEAK_RESERVED_MB] = 39000.0
+    assert "vanilla barely fits at batch size 40" in analyse(runs).warnings[0]
+
+
 def test_retries_before_the_measured_steps_are_no_sign_of_a_tight_memory() -> None:
     runs = grids.complete()
     memory = of(runs, "bs-40-vanilla-run-1").record["memory"]

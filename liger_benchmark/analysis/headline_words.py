@@ -35,7 +35,7 @@ def change(row: pd.Series | Mapping[str, float]) -> str:
 
 
 def speed(row: pd.Series) -> str:
-    """A speed-up in words, as the object of "trains"."""
+    """A speed-up in words, to follow what is trained."""
     low, high = row["speedup_low"], row["speedup_high"]
     if known(low) and low <= 0 <= high:
         if all_the_same(low, high):

@@ -76,11 +76,13 @@ def profile_run(
             )
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """Tell the profiler that a step has ended."""
             # Starting the profiler takes about a second, which here is part of no step.
             if state.global_step == state.max_steps - n_steps:
                 self.profiler.start()
 
         def on_train_end(self, *_: Any, **__: Any) -> None:
+            """Stop the profiler."""
             self.profiler.stop()
 
     callback = Profile()

@@ -35,6 +35,7 @@ def change(row: pd.Series | Mapping[str, float]) -> str:
 
 
 def speed(row: pd.Series) -> str:
+    """A speed-up in words, to follow what is trained."""
     low, high = row["speedup_low"], row["speedup_high"]
     if known(low) and low <= 0 <= high:
         if all_the_same(low, high):
@@ -47,6 +48,7 @@ def speed(row: pd.Series) -> str:
 
 
 def memory(row: pd.Series) -> str:
+    """A saving of peak memory in words, to follow a speed-up; empty if it is not known."""
     value, low, high = (row[f"memory_saving_{part}"] for part in ("percent", "low", "high"))
     if not known(value):
         return ""
@@ -81,11 +83,13 @@ def limits(cells: pd.DataFrame, arm: str, baseline: str) -> str:
 
 
 def sizes_out_of_memory(cells: pd.DataFrame, arm: str) -> list[int]:
+    """The batch sizes at which an arm ran out of memory, ascending."""
     hit = _valid_cells(cells, arm)
     return sorted(hit[(hit["n_out_of_memory"] > 0) & (hit["n_completed"] == 0)][BATCH_SIZE])
 
 
 def sizes_that_fit(cells: pd.DataFrame, arm: str) -> list[int]:
+    """The batch sizes that an arm completed, ascending."""
     hit = _valid_cells(cells, arm)
     return sorted(hit[(hit["n_out_of_memory"] == 0) & (hit["n_completed"] > 0)][BATCH_SIZE])
 

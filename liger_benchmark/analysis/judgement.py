@@ -160,6 +160,13 @@ def _incomplete_sizes(cells: pd.DataFrame, comparison: pd.DataFrame) -> tuple[in
     return tuple(incomplete)
 
 
+def _n_completed(of_arm: pd.DataFrame, size: int) -> int:
+    """The valid runs at a batch size that completed."""
+    if size not in of_arm.index or of_arm.loc[size, "invalid"]:
+        return 0
+    return int(of_arm.loc[size, "n_completed"])
+
+
 def _n_told(of_arm: pd.DataFrame, size: int) -> int:
     """The runs at a batch size that completed validly or ran out of memory."""
     if size not in of_arm.index or of_arm.loc[size, "invalid"]:
@@ -223,6 +230,14 @@ def _judge_out_of_memory(claim: Published, cells: pd.DataFrame) -> Claim:
     arms = {arm: of_arm.set_index(BATCH_SIZE) for arm, of_arm in cells.groupby("arm")}
     vanilla, liger = arms[VANILLA], arms[LIGER]
     hit = vanilla.index[(vanilla["n_out_of_memory"] > 0) & (vanilla["invalid"] == "")]
+    alone = [
+        int(size)
+        for size in liger.index
+        if liger.loc[size, "n_out_of_memory"] > 0 and _n_completed(vanilla, size) > 0
+    ]
+    if alone:
+        measured = f"Liger runs out of memory at {batch_sizes(alone)}, where vanilla completes"
+        return claim.judged(measured, NOT_REPRODUCED, judged_at=tuple(alone), fails_at=tuple(alone))
     if hit.empty:
         return claim.judged("vanilla never ran out of memory here", NOT_TESTED)
     tried = [size for size in hit if _n_told(liger, size) > 0]

@@ -101,9 +101,11 @@ def _doubts(run: Run) -> Iterator[str]:
 
 def _differences(run: Run, references: Sequence[Run], baseline: str) -> Iterator[str]:
     """What speaks against a run beside the first of `references` that should agree with it."""
-    completed = [reference for reference in references if reference.outcome == COMPLETED]
+    is_whole = run.outcome == COMPLETED
+    completed = [other for other in references if is_whole and other.outcome == COMPLETED]
     comparisons: tuple[tuple[Sequence[Run], _ShouldAgree, _Differences], ...] = (
         (references, lambda one, other: True, _other_conditions),
+        (completed, lambda one, other: one.max_steps == other.max_steps, _missing_parts),
         (references, _agree_in(DECIDES_WEIGHTS), _other_start),
         (references, _agree_in(DECIDES_ROWS), _other_rows),
         (completed, same_gradients, _other_gradients),
@@ -202,6 +204,31 @@ def _other_conditions(run: Run, reference: Run, whom: str) -> Iterator[str]:
     for key, words in _GPU.items():
         if None not in (cards[0].get(key), cards[1].get(key)) and cards[0][key] != cards[1][key]:
             yield f"{words} differs from {whom}'s: {cards[0][key]}, not {cards[1][key]}"
+
+
+# What a completed run records of itself, and what it is called.
+_PARTS = {
+    "environment": "environment",
+    "weights": "weights",
+    "liger": "parts of Liger that were active",
+    "proof": "proof of what was live",
+    "batches": "batches",
+    "gradients": "gradients",
+}
+
+
+def _missing_parts(run: Run, reference: Run, whom: str) -> Iterator[str]:
+    """What the reference's run recorded and this one did not: it cannot be held against it.
+
+    A run without any record is of another origin, and says nothing either way.
+    """
+    if not run.record:
+        return
+    for part, words in _PARTS.items():
+        if reference.record.get(part) and not run.record.get(part):
+            yield f"it recorded no {words}, and {whom} did"
+    if len(run.history) != len(reference.history):
+        yield f"it has {len(run.history)} steps, and {whom} has {len(reference.history)}"
 
 
 def _other_start(run: Run, reference: Run, whom: str) -> Iterator[str]:

@@ -71,6 +71,7 @@ def checked_command(flytekit_run: Any) -> type:
 
     class CheckedCommand(flytekit_run.YamlFileReadingCommand):
         def parse_args(self, context: Any, arguments: list[str]) -> Any:
+            """Check the inputs, and then parse them as flytekit does."""
             if not set(INPUTS) <= {parameter.name for parameter in self.params}:
                 return super().parse_args(context, arguments)  # another workflow, or a task
             try:

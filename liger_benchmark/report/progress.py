@@ -150,6 +150,7 @@ class _Times(ProgressColumn):
         self.progress = progress
 
     def render(self, task: Task) -> Text:
+        """The time so far and the time left."""
         return Text(self.progress.times())
 
 

@@ -52,17 +52,20 @@ class CudaDevice:
         self.retries_in_measured_steps = 0
 
     def synchronize(self) -> None:
+        """Wait until the GPU has finished all work that was submitted."""
         import torch
 
         torch.cuda.synchronize()
 
     def reset_peak_memory(self) -> None:
+        """Start measuring the allocator's peaks anew, and counting its retries."""
         import torch
 
         torch.cuda.reset_peak_memory_stats()
         self.retries_before_step = allocator_retries()
 
     def peak_memory(self) -> dict[str, float]:
+        """The peaks since the reset, in MB of 2**20 bytes."""
         import torch
 
         return {
@@ -102,6 +105,7 @@ class CpuDevice:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
     def peak_memory(self) -> dict[str, float]:
+        """The peaks since the reset, in MB of 2**20 bytes."""
         import psutil
 
         with contextlib.suppress(OSError):

@@ -75,9 +75,11 @@ def train_rank(
 
     class SignsOfLife(transformers.TrainerCallback):
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            """Send a sign of life."""
             process_group.says(send, f"step {state.global_step + 1}")
 
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            """Send a sign of life."""
             process_group.says(send, f"optimizer of step {state.global_step + 1}")
 
     record = train(

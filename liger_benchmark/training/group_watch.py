@@ -59,6 +59,7 @@ class Watch(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
+        """Watch the ranks until they have ended."""
         while not self._ended.is_set():
             self._read(timeout=0.1)
             silent = time.monotonic() - max(rank.heard_at for rank in self.ranks)

@@ -64,6 +64,7 @@ def _with_arguments(function: dict[str, Any], as_json: bool) -> dict[str, Any]:
 
 
 def text_of(message: Message) -> str:
+    """The text of a message; empty where it has none, as beside calls of tools."""
     return message.get("content") or ""
 
 

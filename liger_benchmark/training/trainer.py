@@ -90,6 +90,7 @@ class _Measured(_Trainer):
         super().__init__(**options)
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Rehearse the first step on a GPU, and check the live trainer after it."""
         is_first_step = self.state.global_step == 0
         if self.state.global_step == 0 and "attention_mask" not in inputs and not self.influence:
             with self.callback.paused("checks"):
@@ -173,12 +174,14 @@ class _Measured(_Trainer):
             raise ArmMismatch(problem)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """Add the batches of the next step to what was observed."""
         batches, n_items = super().get_batch_samples(*args, **kwargs)
         # Before the timed step.
         self.callback.announce_real_tokens(sum(map(self.observed.add_batch, batches)))
         return batches, n_items
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """The arm's loss, and at the first step what computed it."""
         if self.observed.head is not None or self.arguments.torch_compile:
             return self._loss(model, inputs, *args, **kwargs)
         with sighting(self.accelerator.unwrap_model(model)) as self.observed.head:
@@ -199,11 +202,13 @@ class _Measured(_Trainer):
         return super()._get_grad_norm(*args, **kwargs) if self.args.max_grad_norm > 0 else None
 
     def create_accelerator_and_postprocess(self) -> None:
+        """Share the model on a CPU too, where accelerate would not."""
         super().create_accelerator_and_postprocess()
         if self.args.use_cpu and self.args.fsdp:
             sharding.shard_on_cpu(self)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate outside of the loop's time."""
         with self.callback.interrupted("evaluation"):
             return super().evaluate(*args, **kwargs)
 

@@ -26,6 +26,7 @@ from liger_benchmark import store
 from liger_benchmark.analysis.claims import (
     EXCEEDED,
     INCOMPLETE,
+    NOT_REPRODUCED,
     REPRODUCED,
     UNDECIDED,
     claim_of,
@@ -213,6 +214,47 @@ def test_a_fault_makes_the_cell_invalid_and_nothing_is_concluded_from_it(
         if run.training_args.run in repeats:
             change(run)
     assert_invalid(analyse(runs), "Liger", 16, reason)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("proof", "proof of what was live"),
+        ("gradients", "gradients"),
+        ("batches", "batches"),
+        ("weights", "weights"),
+        ("liger", "parts of Liger that were active"),
+        ("environment", "environment"),
+    ],
+)
+def test_a_run_that_recorded_less_than_the_baseline_is_not_taken_for_equal(
+    part: str, words: str
+) -> None:
+    runs = grids.one_batch_size()
+    for run in of_liger(runs):
+        run.record.pop(part)
+    reason = f"it recorded no {words}, and the baseline did"
+    assert_invalid(analyse(runs), "Liger", 16, reason)
+
+
+def test_a_run_with_fewer_steps_is_not_taken_for_equal() -> None:
+    runs = grids.one_batch_size()
+    for run in of_liger(runs):
+        run.history = run.history.iloc[:20]
+    assert_invalid(analyse(runs), "Liger", 16, "it has 20 steps, and the baseline has 40")
+
+
+def test_liger_out_of_memory_where_vanilla_completes_is_no_reproduction() -> None:
+    runs = [
+        Run(run.training_args, OUT_OF_MEMORY, record={"out_of_memory": {"step": 1}})
+        if run.training_args.use_liger and run.training_args.per_device_train_batch_size > 16
+        else run
+        for run in grids.complete()
+    ]
+    analysis = analyse(runs)
+    claim = claim_of(analysis.claims, "out_of_memory")
+    assert claim.judgement == NOT_REPRODUCED and 24 in claim.fails_at
+    assert analysis.verdict == NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("fault", ["losses times three", "gradients times 1.05", "another card"])

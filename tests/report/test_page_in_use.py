@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,6 @@ from liger_benchmark.report.page import render_decks
 pytestmark = needs_chromium
 
 USE = Path(__file__).with_name("browser_use.js").read_text(encoding="utf-8")
-AXE = os.environ.get("AXE_CORE", "")
-RUN_AXE = """
-window.addEventListener("load", function () {
-  document.querySelectorAll("details").forEach(function (d) { d.open = true; });
-  axe.run(document, {resultTypes: ["violations"]}).then(function (result) {
-    var out = document.createElement("pre");
-    out.id = "found";
-    out.textContent = JSON.stringify({violations: result.violations.map(function (v) {
-      return v.id + ": " + v.nodes.map(function (n) { return n.html.slice(0, 120); });
-    })});
-    document.body.replaceChildren(out);
-  });
-});
-"""
 
 
 @functools.cache
@@ -168,12 +153,3 @@ def test_the_sandboxed_frame_of_the_console_runs_the_script(tmp_path: Path) -> N
     assert found["width"] == 880
     assert found["files"] == ["answer.svg", "answer.png"]
     assert found["copiedByHand"].startswith("**Liger trains")
-
-
-@pytest.mark.skipif(not Path(AXE).is_file(), reason="AXE_CORE does not name axe-core's axe.min.js")
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [390, 800, 1400])
-@pytest.mark.parametrize("name", ["complete", "many_bars", "all_failed", "on_cpu"])
-def test_axe_finds_no_violation(tmp_path: Path, name: str, width: int, dark: bool) -> None:
-    script = Path(AXE).read_text(encoding="utf-8") + RUN_AXE
-    assert look_at(html_of(name), tmp_path, script, width, dark=dark)["violations"] == []

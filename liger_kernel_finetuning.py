@@ -177,13 +177,13 @@ def prepare_experiment_args(
 # ## The grid
 #
 # The training task is mapped over the grid, inside a dynamic workflow so that the whole grid is
-# cached as well. Four GPUs are used at once (`concurrency`; the blog's `max_concurrency` is ignored
-# by today's flytekit), and the map succeeds if a tenth of the conditions do, rounded up: a crash
+# cached as well. On a cluster as many conditions run at once (`concurrency`) as four GPUs hold, and
+# one at least; on one machine they take turns. The map succeeds if a tenth do, rounded up: a crash
 # costs its condition, which leaves None in the list, and no other. Its reason is kept.
 #
 # The ratio is a little below 0.1. Flyte holds it in 32 bits, where 0.1 is more than a tenth: of ten
 # conditions two would have to succeed. Concurrency and ratio are part of the map task's name, and
-# so of the conditions' cache keys: to change either is to run them all again.
+# so of the conditions' cache keys: changing either, or a grid's most GPUs, runs them all again.
 #
 # The list is cached with its Nones. A higher `attempt` is another key for the list and none for
 # the conditions, so that just those that failed run again.

@@ -22,6 +22,7 @@ from liger_benchmark.training.dataset import (
     rows_needed,
 )
 from liger_benchmark.training.device import silence_libraries
+from liger_benchmark.training.heads import check_bias
 from liger_benchmark.training.hub_kernels import check_loadable
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
 from liger_benchmark.training.liger_kernels import kernels_turned_on
@@ -49,6 +50,8 @@ def check_grid(
     """
     largest = [max(same, key=rows_needed) for same in _grouped(grid, _ROWS)]
     counted, vanilla = _isolated(prepare_and_build, largest, dataset_folder, model_folder)
+    for arguments in grid:
+        check_bias(arguments.loss_type, "lm_head.bias" in vanilla.parameters)
     for same in _grouped(grid, ("use_liger", "liger_kernels", "attn_implementation")):
         if same[0].use_liger:
             check_arm(same[0], model_folder, vanilla)

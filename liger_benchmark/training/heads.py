@@ -97,6 +97,19 @@ def check_architecture(loss_type: str, config: Mapping[str, Any]) -> None:
             )
 
 
+def check_bias(loss_type: str, has_bias: bool) -> None:
+    """Refuse a head that would leave out the bias of the model's head.
+
+    Raises:
+        InvalidInput: if the model has one and the loss has none.
+    """
+    if loss_type == CCE and has_bias:
+        raise InvalidInput(
+            f"training_args.loss_type: {loss_type} lacks the bias that this model's head has; "
+            "leave this arm out"
+        )
+
+
 def put_in_place(
     model: PreTrainedModel, loss_type: str, forward: Any, *, random_weights: bool
 ) -> dict[str, Any]:
@@ -111,7 +124,7 @@ def put_in_place(
         The head's description for the record.
 
     Raises:
-        InvalidInput: as `check_head`.
+        InvalidInput: as `check_head` and `check_bias`.
     """
     model = base_model(model)
     if loss_type == TRL:
@@ -122,6 +135,7 @@ def put_in_place(
     if loss_type not in OWN:
         return {"loss_type": loss_type}
     check_head(loss_type)
+    check_bias(loss_type, getattr(model.get_output_embeddings(), "bias", None) is not None)
     compute, description = _own_loss(loss_type, model.config.get_text_config(), random_weights)
     model.forward = types.MethodType(_forward_with(compute, type(model), loss_type), model)
     return {"loss_type": loss_type, **description}
@@ -172,8 +186,6 @@ def _cce_loss(
     filter_eps: str | None,
     function: Callable[..., torch.Tensor],
 ) -> torch.Tensor:
-    if bias is not None:
-        raise NotImplementedError("loss_type: cce has no bias for the head, and this model has one")
     return function(
         hidden,
         weight.to(hidden.dtype),

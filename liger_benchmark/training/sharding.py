@@ -102,7 +102,7 @@ def own_part(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
     counts each element once.
 
     Raises:
-        NotImplementedError: if it is spread in another way than by its first dimension.
+        ValueError: if it is spread in another way than by its first dimension.
     """
     from torch.distributed.tensor import DTensor, Replicate, Shard
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
@@ -115,7 +115,7 @@ def own_part(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
         flat = tensor.to_local().reshape(-1)
         return (flat if ranks.rank() == 0 else flat[:0]), 0
     if len(placements) != 1 or not isinstance(placements[0], Shard) or placements[0].dim != 0:
-        raise NotImplementedError(f"weights spread as {placements} cannot be read")
+        raise ValueError(f"weights spread as {placements} cannot be read")
     _, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, placements)
     local = tensor.to_local().reshape(-1)
     return local, (offset[0] * math.prod(tensor.shape[1:]) if local.numel() else 0)

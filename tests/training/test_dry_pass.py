@@ -58,6 +58,18 @@ def test_the_kernel_that_makes_another_model_is_named(dataset_folder: Path, fold
     assert dry_pass.check_grid(without, dataset_folder, folder)
 
 
+def test_a_bias_of_the_head_that_a_loss_lacks_is_found_before_any_run(
+    dataset_folder: Path, folder: Path
+) -> None:
+    """Phi-1's architecture has one."""
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1}
+    tokens = {"vocab_size": 512, "bos_token_id": 1, "eos_token_id": 2}
+    write(folder, {"model_type": "phi", "num_attention_heads": 4, **sizes, **tokens})
+    dry_pass.check_grid([TINY], dataset_folder, folder)
+    with pytest.raises(InvalidInput, match="loss_type: cce lacks the bias"):
+        dry_pass.check_grid([replace(TINY, loss_type="cce", bf16=True)], dataset_folder, folder)
+
+
 def arms(folder: Path, kernels: tuple[str, ...] = ("swiglu",)) -> str | None:
     return run_isolated(difference_of_arms, folder, kernels, on_message=lambda message: None)[0]
 

@@ -176,6 +176,20 @@ def test_a_head_that_would_compute_another_loss_is_refused(
         heads.check_architecture(known, MODELS["gemma-3-1b"])
 
 
+def test_a_head_with_a_bias_is_refused_where_the_loss_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    monkeypatch.setattr(heads, "check_head", lambda loss_type: None)  # its package may be missing
+    model = tiny_model()
+    model.lm_head = torch.nn.Linear(model.config.hidden_size, model.config.vocab_size)
+    with pytest.raises(InvalidInput, match="loss_type: cce lacks the bias") as error:
+        heads.put_in_place(model, "cce", None, random_weights=True)
+    assert "\n" not in str(error.value)
+    assert heads.put_in_place(model, "chunked_nll", None, random_weights=True)
+
+
 def test_the_head_is_known_by_the_functions_of_its_graph() -> None:
     liger = "liger_kernel.ops.fused_linear_cross_entropy.LigerFusedLinearCrossEntropyFunction"
     known = {

@@ -37,7 +37,7 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 from support.containers import STORE_PROTOCOL, Cluster  # noqa: E402
 from support.control_plane import WORKFLOW, ControlPlane, copy_project  # noqa: E402
 
-DEBIAN, MIRROR = "bookworm", "http://deb.debian.org/debian"
+DEBIAN = "bookworm"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # While it is built, and not in the image: the registries are trusted as this machine trusts them.
 TRUST = "/run/build-certificates.crt"
@@ -277,7 +277,7 @@ def build(folder: Path, micromamba: Path | None) -> Image:
     if not (image.root / "bin").exists():
         with step("debootstrap", image):
             subprocess.run(
-                ["debootstrap", "--variant=minbase", DEBIAN, str(image.root), MIRROR], check=True
+                ["debootstrap", "--variant=minbase", DEBIAN, str(image.root)], check=True
             )
     with running(image):
         for word, rest in instructions(dockerfile):

@@ -37,6 +37,7 @@ from liger_benchmark.flyte2.conditions import (
     collect_results,
     keep_failures,
     on_gpus,
+    refuse_side_by_side,
     run_or_reuse,
     tracked,
 )
@@ -197,6 +198,7 @@ async def benchmarking_experiment(
         grid, on_cluster=not is_local(), gpu=visible_gpu() if is_local() else GPU_KIND
     )
     if is_local():
+        refuse_side_by_side(grid)
         folders.check_build_folder(storage())
     print(describe_grid(grid), flush=True)
     dataset_cache_dir, model_cache_dir = await download_sources(grid[0])

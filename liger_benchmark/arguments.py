@@ -159,6 +159,8 @@ class TrainingArguments:
     sharding: str = setting(DDP, one_of(SHARDINGS))
     # FSDP2 gives up the gathered weights of a layer after its forward pass.
     reshard_after_forward: bool = setting(True)
+    # Conditions that a local grid runs at the same time, each on GPUs of its own.
+    parallel_conditions: int = setting(1, at_least(1))
     gpu_memory_limit_gib: float | None = setting(None, positive)
     require_idle_gpu: bool = setting(False)
     # Which of `environments` a run takes its libraries from; this one by default.

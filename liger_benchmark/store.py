@@ -37,7 +37,12 @@ from liger_benchmark.run import (
     write_run,
 )
 from liger_benchmark.sources.fetch import fingerprint
-from liger_benchmark.training.environment import gpu, package_versions, visible_gpu
+from liger_benchmark.training.environment import (
+    gpu,
+    package_versions,
+    visible_devices,
+    visible_gpu,
+)
 from liger_benchmark.training.environment_variables import variables_that_matter
 from liger_benchmark.training.isolated_process import ChildFailed, error_of
 from liger_benchmark.training.other_environment import environment_key
@@ -54,8 +59,8 @@ def run_folder(
 
     The key is a hash of all training arguments but `report_to`, the files of model and dataset, the
     measuring code, the versions of Python and the packages, the environment variables that can
-    change a measurement, the GPU (its name, UUID, memory, driver and power limit), and the packages
-    of the environment that the arguments name.
+    change a measurement, every GPU that the condition may run on (its name, UUID, memory, driver
+    and power limit), and the packages of the environment that the arguments name.
     """
     # A tracker does not change what is measured.
     settings = dataclasses.asdict(arguments) | {"report_to": ""}
@@ -67,7 +72,7 @@ def run_folder(
         platform.python_version(),
         package_versions(),
         variables_that_matter(),
-        gpu(),
+        [gpu(device) for device in visible_devices()[: _most_gpus(arguments)]],
         environment_key(arguments),
     )
     return root / "runs" / f"{arguments.slug}-{key}"
@@ -222,6 +227,10 @@ def copy_run(history: Path, record: Path, folder: Path) -> None:
         with atomic_file(folder / name) as partial:
             shutil.copyfile(source, partial)
     read_run(folder)
+
+
+def _most_gpus(arguments: TrainingArguments) -> int:
+    return arguments.n_gpus * arguments.parallel_conditions
 
 
 def _digest(*parts: object) -> str:

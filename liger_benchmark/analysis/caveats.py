@@ -28,6 +28,7 @@ CaveatKind = Literal[
     "memory_limit",
     "stock",
     "shared_gpu",
+    "side_by_side",
     "stragglers",
     "throttling",
 ]
@@ -58,6 +59,7 @@ def find_caveats(grid: MeasuredGrid) -> list[Caveat]:
         ("memory_limit", _about_tight_memory),
         ("stock", _about_stock),
         ("shared_gpu", _about_other_processes),
+        ("side_by_side", _about_neighbours),
         ("stragglers", lambda grid: stragglers(() if grid.hardware.trial else grid.runs)),
         ("throttling", _about_throttling),
     )
@@ -203,6 +205,15 @@ def _about_tight_memory(grid: MeasuredGrid) -> Iterator[str]:
         yield (
             f"{enumerate_words(names)} barely {verb} at {batch_sizes(sizes)}: the allocator had to "
             "free its cached blocks before it could serve a request, which costs speed."
+        )
+
+
+def _about_neighbours(grid: MeasuredGrid) -> Iterator[str]:
+    at_once = max((run.training_args.parallel_conditions for run in grid.runs), default=1)
+    if at_once > 1:
+        yield (
+            f"{at_once} conditions ran at the same time on one machine, on GPUs of their own: they "
+            "shared its processor, its memory and its power, which may have slowed them."
         )
 
 

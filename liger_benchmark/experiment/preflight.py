@@ -80,6 +80,11 @@ def check_experiment(
             "training_args.environment: other environments lie on this machine, and a cluster has "
             "its image's only; run the experiment here, or once with each image"
         )
+    if on_cluster and grid[0].parallel_conditions > 1:
+        raise InvalidInput(
+            "training_args.parallel_conditions: on a cluster every condition has a pod of its own, "
+            "and several run at a time; leave it out"
+        )
     if not on_cluster:
         for arguments in grid:
             _check_extras(arguments)
@@ -87,7 +92,7 @@ def check_experiment(
                 check_without_gpu(arguments)
     check_sharding(grid)
     if not on_cluster and gpu is not None:
-        check_gpus(max(arguments.n_gpus for arguments in grid))
+        check_gpus(max(arguments.n_gpus for arguments in grid), grid[0].parallel_conditions)
 
 
 def _check_extras(arguments: TrainingArguments) -> None:
@@ -106,13 +111,19 @@ def _check_extras(arguments: TrainingArguments) -> None:
         check_installed()
 
 
-def check_gpus(n_gpus: int) -> None:
+def check_gpus(n_gpus: int, parallel_conditions: int = 1) -> None:
     """Refuse conditions on more GPUs than this machine shows.
 
     Raises:
         InvalidInput: with the number that there are.
     """
     there = environment.visible_devices()
+    if parallel_conditions * n_gpus > max(len(there), n_gpus):
+        raise InvalidInput(
+            f"training_args.parallel_conditions: {parallel_conditions} conditions at a time need "
+            f"{plural(parallel_conditions * n_gpus, 'GPU')}, and this machine shows "
+            f"{plural(len(there), 'GPU')}; run fewer at a time"
+        )
     if n_gpus > max(len(there), 1):
         raise InvalidInput(
             f"training_args.n_gpus: {n_gpus} are asked for, and this machine shows "

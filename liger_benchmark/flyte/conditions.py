@@ -22,7 +22,8 @@ from liger_benchmark.flyte.local_run import current_grid_run
 from liger_benchmark.flyte.page_so_far import publish_so_far
 from liger_benchmark.flyte.pod_memory import check_pod_memory
 from liger_benchmark.flyte.settings import GPU_KIND, training_size
-from liger_benchmark.report.progress import describe
+from liger_benchmark.flyte.side_by_side import devices_of_this_condition
+from liger_benchmark.report.progress import Progress, describe
 from liger_benchmark.run import Run, UnreadableRun, write_run
 from liger_benchmark.training import dry_pass, environment
 from liger_benchmark.training.condition import run_condition
@@ -46,7 +47,8 @@ def run_or_reuse(
     """
     grid = current_grid_run()
     folder = store.run_folder(storage(), arguments, dataset_folder, model_folder)
-    grid.progress.condition_begins(arguments.condition, arguments.max_steps)
+    name = arguments.condition
+    grid.progress.condition_begins(name, arguments.max_steps)
     store.clear_failure(storage(), arguments)
     run = store.finished(folder) if keeps_runs() else None
     reused = run is not None
@@ -54,17 +56,19 @@ def run_or_reuse(
         try:
             run = store.run_and_keep(
                 folder,
-                partial(_train_and_log, arguments, dataset_folder, model_folder),
+                partial(_train_and_log, grid.progress, arguments, dataset_folder, model_folder),
                 overwrite=not keeps_runs(),
             )
         except Exception as error:
-            grid.progress.condition_ends(f"failed: {summary(error)}")
+            if grid.side_by_side is not None and grid.side_by_side.stopped:
+                raise
+            grid.progress.condition_ends(name, f"failed: {summary(error)}")
             store.keep_failure(storage(), arguments, error, tracking.address() | failures.attempt())
             if is_local():
                 publish_so_far(grid, store.last_failure(storage(), arguments))
             raise
     how = describe(run) + (" (kept from an earlier run)" if reused else "")
-    grid.progress.condition_ends(how, reused)
+    grid.progress.condition_ends(name, how, reused)
     grid.returned[folder] = arguments
     if is_local():
         publish_so_far(grid, run, reused)
@@ -163,7 +167,11 @@ def collect_results(
 
 
 def _train_and_log(
-    arguments: TrainingArguments, dataset_folder: Path, model_folder: Path, output_folder: Path
+    progress: Progress,
+    arguments: TrainingArguments,
+    dataset_folder: Path,
+    model_folder: Path,
+    output_folder: Path,
 ) -> Run:
     """Train, passing every step's figures and the outcome on to W&B if it tracks this condition."""
     if not is_local():
@@ -171,9 +179,13 @@ def _train_and_log(
 
     def on_row(row: dict[str, Any]) -> None:
         tracking.log_row(row)
-        current_grid_run().progress.step_ends()
+        progress.step_ends(arguments.condition)
 
-    run = run_condition(arguments, dataset_folder, model_folder, output_folder, on_row=on_row)
+    run = run_condition(
+        *(arguments, dataset_folder, model_folder, output_folder),
+        on_row=on_row,
+        devices=devices_of_this_condition(),
+    )
     run.record |= tracking.log_outcome(run.outcome) | failures.attempt()
     return run
 

@@ -6,13 +6,16 @@ On a cluster every condition has a pod of its own, and nothing is shared.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from liger_benchmark import folders
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.flyte.side_by_side import SideBySide
 from liger_benchmark.report.progress import Progress
 from liger_benchmark.run import Run
 from liger_benchmark.wording import plural
@@ -31,6 +34,8 @@ class GridRun:
         returned: the folders of the runs that were returned, with their conditions.
         ended: the runs that have ended, failed ones too, in order.
         page: the page of these; None as long as there is none.
+        side_by_side: the conditions that run at the same time; None if they take turns.
+        lock: held while what is shared is changed.
         wandb_unreachable: why W&B could not be reached by a condition; None if it could.
     """
 
@@ -39,7 +44,15 @@ class GridRun:
     returned: dict[Path, TrainingArguments] = field(default_factory=dict)
     ended: list[Run] = field(default_factory=list)
     page: Path | None = None
+    side_by_side: SideBySide | None = None
+    lock: Any = field(default_factory=threading.RLock)
     wandb_unreachable: str | None = None
+
+    def stop(self) -> None:
+        """End what still runs, and the progress bar."""
+        if self.side_by_side is not None:
+            self.side_by_side.stop()
+        self.progress.end()
 
 
 _current: ContextVar[GridRun | None] = ContextVar("grid_run", default=None)
@@ -54,11 +67,11 @@ def grid_run(grid: list[TrainingArguments]) -> Iterator[GridRun]:
     try:
         yield run
     except (KeyboardInterrupt, SystemExit):  # flytekit makes the second of a Ctrl-C
-        run.progress.end()
+        run.stop()
         print(_what_is_kept(run), flush=True)
         raise
     finally:
-        run.progress.end()
+        run.stop()
         _current.reset(token)
 
 

@@ -21,6 +21,11 @@ def publish_so_far(grid: GridRun, run: Run, reused: bool = False) -> None:
         run: the run that has just ended.
         reused: it was kept from an earlier grid.
     """
+    with grid.lock:
+        _add(grid, run, reused)
+
+
+def _add(grid: GridRun, run: Run, reused: bool) -> None:
     grid.ended.append(run)
     is_last = len(grid.ended) == len(grid.grid)
     if not grid.grid or reused or (is_last and run.outcome != FAILED):

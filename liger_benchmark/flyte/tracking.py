@@ -36,11 +36,14 @@ class TrackedRun:
     """The W&B run of one condition, and what went wrong with it.
 
     Attributes:
+        run: W&B's own; None as long as it is not open. Conditions may run at the same time, so it
+            is never the process's one `wandb.run`.
         problems: a line each, every line once.
         unreachable: why W&B could not be reached; None if it could.
     """
 
     def __init__(self, unreachable: str | None = None) -> None:
+        self.run: wandb.Run | None = None
         self.unreachable = unreachable
         self.problems = [] if unreachable is None else [unreachable]
 
@@ -51,11 +54,11 @@ class TrackedRun:
             sys.stderr.write(f"W&B: {problem}\n")
 
     def if_open(self, do: Callable[[Any], Any]) -> None:
-        """Call `do(wandb.run)` if a run is open; an error is noted, not raised."""
-        if wandb.run is None:
+        """Call `do(run)` if the run is open; an error is noted, not raised."""
+        if self.run is None:
             return
         try:
-            do(wandb.run)
+            do(self.run)
         except Exception as error:
             self.note(_one_line(error))
 
@@ -73,7 +76,7 @@ class TrackedRun:
                 finish_timeout=FINISH_TIMEOUT_S,
                 quiet=True,
             )
-            wandb.init(**options, settings=settings)
+            self.run = wandb.init(**options, settings=settings)
         except (AuthenticationError, UsageError) as error:
             raise TrackingRefused(
                 f"W&B: {_one_line(error)}; check the key (`wandb login`, or the secret "
@@ -89,16 +92,16 @@ class TrackedRun:
 
         The next condition would otherwise be logged nowhere, under this one's address.
         """
-        if wandb.run is None:
+        if self.run is None:
             return
         try:
-            wandb.run.finish(exit_code=exit_code)
+            self.run.finish(exit_code=exit_code)
         except Exception as error:
             self.note(_one_line(error))
             teardown = threading.Thread(target=_tear_down, daemon=True)
             teardown.start()
             teardown.join(TEARDOWN_TIMEOUT_S)
-            wandb.run = None
+        self.run = None
 
 
 _current: ContextVar[TrackedRun | None] = ContextVar("tracked_run", default=None)
@@ -145,7 +148,7 @@ def wandb_run(
             dir=os.environ.get("WANDB_DIR") or str(folder),
             id=run_id,
             notes=notes,
-            reinit="finish_previous",
+            reinit="create_new",
             api_key=api_key,
         )
     token = _current.set(tracked)
@@ -181,7 +184,7 @@ def address() -> dict[str, str]:
     tracked = _current.get()
     if tracked is None:
         return {}
-    run = wandb.run
+    run = tracked.run
     known = {"wandb_url": run.url} if run is not None and not run.offline and run.url else {}
     return known | ({"wandb_error": tracked.problems[0]} if tracked.problems else {})
 

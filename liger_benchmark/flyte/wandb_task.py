@@ -17,6 +17,7 @@ from liger_benchmark.flyte.conditions import is_kept
 from liger_benchmark.flyte.credentials import WANDB_SECRET, read_secret
 from liger_benchmark.flyte.execution import is_local, storage
 from liger_benchmark.flyte.local_run import current_grid_run
+from liger_benchmark.flyte.side_by_side import SideBySide
 
 
 class track_with_wandb(wandb_init):
@@ -46,6 +47,22 @@ class track_with_wandb(wandb_init):
         return dict(super().get_extra_config()) if self.entity else {}
 
     def _execute(
+        self,
+        training_args: TrainingArguments,
+        dataset_cache_dir: FlyteDirectory,
+        model_cache_dir: FlyteDirectory,
+    ) -> Any:
+        grid = current_grid_run()
+        train = partial(
+            self._train, dataset_cache_dir=dataset_cache_dir, model_cache_dir=model_cache_dir
+        )
+        if training_args.parallel_conditions == 1 or len(grid.grid) < 2:
+            return train(training_args)
+        if grid.side_by_side is None:
+            grid.side_by_side = SideBySide(grid.grid, train)
+        return grid.side_by_side.result(training_args)
+
+    def _train(
         self,
         training_args: TrainingArguments,
         dataset_cache_dir: FlyteDirectory,

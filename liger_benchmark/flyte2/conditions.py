@@ -23,11 +23,12 @@ from liger_benchmark.flyte.pod_memory import check_pod_memory
 from liger_benchmark.flyte.settings import GPU_KIND, WANDB_ENTITY, WANDB_PROJECT, training_size
 from liger_benchmark.flyte2 import environments
 from liger_benchmark.flyte2.execution import attempt, is_local, storage
-from liger_benchmark.report.progress import describe
+from liger_benchmark.report.progress import Progress, describe
 from liger_benchmark.run import Run, write_run
 from liger_benchmark.training import dry_pass, environment
 from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import ChildFailed, summary
+from liger_benchmark.validation import InvalidInput
 
 
 class Result(Protocol):
@@ -35,6 +36,19 @@ class Result(Protocol):
 
     training_history: File
     record: File
+
+
+def refuse_side_by_side(grid: Sequence[TrainingArguments]) -> None:
+    """Refuse conditions at the same time: a local run of Flyte 2 runs them one after the other.
+
+    Raises:
+        InvalidInput: naming the setting.
+    """
+    if grid[0].parallel_conditions > 1:
+        raise InvalidInput(
+            "training_args.parallel_conditions: a local run of Flyte 2 runs one condition after "
+            "the other; leave it out, or start liger_kernel_finetuning.py"
+        )
 
 
 async def check_downloads(
@@ -81,22 +95,24 @@ def run_or_reuse(
     """
     grid = current_grid_run()
     folder = store.run_folder(storage(), arguments, dataset_folder, model_folder)
-    grid.progress.condition_begins(arguments.condition, arguments.max_steps)
+    name = arguments.condition
+    grid.progress.condition_begins(name, arguments.max_steps)
     store.clear_failure(storage(), arguments)
     run = store.finished(folder)
     reused = run is not None
     if run is None:
         try:
             run = store.run_and_keep(
-                folder, partial(_train_and_log, arguments, dataset_folder, model_folder)
+                folder,
+                partial(_train_and_log, grid.progress, arguments, dataset_folder, model_folder),
             )
         except Exception as error:
-            grid.progress.condition_ends(f"failed: {summary(error)}")
+            grid.progress.condition_ends(name, f"failed: {summary(error)}")
             store.keep_failure(storage(), arguments, error, tracking.address() | attempt())
             publish_so_far(grid, store.last_failure(storage(), arguments))
             raise
     how = describe(run) + (" (kept from an earlier run)" if reused else "")
-    grid.progress.condition_ends(how, reused)
+    grid.progress.condition_ends(name, how, reused)
     grid.returned[folder] = arguments
     publish_so_far(grid, run, reused)
     return folder, run
@@ -188,7 +204,11 @@ def wandb_options(training_args: TrainingArguments) -> dict[str, Any]:
 
 
 def _train_and_log(
-    arguments: TrainingArguments, dataset_folder: Path, model_folder: Path, output_folder: Path
+    progress: Progress,
+    arguments: TrainingArguments,
+    dataset_folder: Path,
+    model_folder: Path,
+    output_folder: Path,
 ) -> Run:
     """Train, passing every step's figures and the outcome on to W&B if it tracks this condition."""
     if not is_local():
@@ -196,7 +216,7 @@ def _train_and_log(
 
     def on_row(row: dict[str, Any]) -> None:
         tracking.log_row(row)
-        current_grid_run().progress.step_ends()
+        progress.step_ends(arguments.condition)
 
     run = run_condition(arguments, dataset_folder, model_folder, output_folder, on_row=on_row)
     run.record |= tracking.log_outcome(run.outcome) | attempt()

@@ -9,6 +9,7 @@ import datetime
 import io
 import sys
 import time
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
@@ -27,8 +28,20 @@ def replace_unprintable() -> None:
             stream.reconfigure(errors="replace")
 
 
+@dataclass
+class _Running:
+    """A condition that runs: its label, when it began, and its optimisation steps."""
+
+    label: str
+    began_at: float
+    steps: int
+    steps_done: int = 0
+
+
 class Progress:
     """Lines on standard output, one when a condition begins and one when it has ended.
+
+    Conditions may run at the same time, each in a thread of its own.
 
     Attributes:
         total, done: conditions in the grid, and those of them that have ended.
@@ -43,10 +56,10 @@ class Progress:
         """Count from nothing to `total` conditions, and show the bar if this is a terminal."""
         self.end()
         self.total = total
-        self.done = self.steps = self.steps_done = 0
-        self.trained = 0
+        self.begun = self.done = self.trained = 0
         self.seconds_trained = 0.0
-        self.began_at = self.condition_began_at = time.monotonic()
+        self.running: dict[str, _Running] = {}
+        self.began_at = time.monotonic()
         if total and sys.stdout.isatty():
             self._show_bar()
 
@@ -58,34 +71,36 @@ class Progress:
 
     def condition_begins(self, name: str, steps: int = 0) -> None:
         """Say that the condition `name` starts now, which takes `steps` optimisation steps."""
-        self.condition_began_at = time.monotonic()
-        self.steps, self.steps_done = steps, 0
-        position = f"[{self.done + 1}/{self.total}] " if self.total else ""
+        self.begun += 1
+        label = f"[{self.begun}/{self.total}] {name}" if self.total else name
+        self.running[name] = _Running(label, time.monotonic(), steps)
         if self.bar is None:
-            self._say(f"{position}{name} …")
+            self._say(f"{label} …")
         else:
-            self._move_bar(f"{position}{name}")
-        self.name = f"{position}{name}"
+            self._move_bar()
 
-    def step_ends(self) -> None:
-        """Count a step of the condition that runs."""
-        self.steps_done += 1
+    def step_ends(self, name: str) -> None:
+        """Count a step of the condition `name`, which runs."""
+        self.running[name].steps_done += 1
         if self.bar is not None:
-            self._move_bar(f"{self.name} · step {self.steps_done}/{self.steps}")
+            self._move_bar()
 
-    def condition_ends(self, how: str, reused: bool = False) -> None:
+    def condition_ends(self, name: str, how: str, reused: bool = False) -> None:
         """Say how the condition ended. One that was found finished tells nothing of time left."""
+        alone = len(self.running) == 1
+        ended = self.running.pop(name)
         self.done += 1
         if not reused:
             self.trained += 1
-            self.seconds_trained += time.monotonic() - self.condition_began_at
-        self.steps = self.steps_done = 0
+            self.seconds_trained += time.monotonic() - ended.began_at
         if self.bar is not None:
-            self.bar.console.print(Text(f"{self.name}: {how}"))
-            self._move_bar("")
+            self.bar.console.print(Text(f"{ended.label}: {how}"))
+            self._move_bar()
             return
         times = self.times()
-        self._say(f"    {how}{f' · {times}' if 'left' in times else ''}")
+        # The line above tells which condition it is, if no other has begun since.
+        which = "   " if alone else f"{ended.label}:"
+        self._say(f"{which} {how}{f' · {times}' if 'left' in times else ''}")
 
     def note(self, line: str) -> None:
         """Say something that is no part of the progress."""
@@ -98,25 +113,28 @@ class Progress:
         """`0:01:10 so far, about 0:08:10 left`; without the second part until a step has ended."""
         now = time.monotonic()
         text = f"{_clock(now - self.began_at)} so far"
-        left = self._seconds_left(now - self.condition_began_at)
+        left = self._seconds_left(now)
         return text if left is None else f"{text}, about {_clock(left)} left"
 
-    def _seconds_left(self, in_condition: float) -> float | None:
+    def _seconds_left(self, now: float) -> float | None:
         """The expected remaining time: a condition takes as long as those trained so far.
 
-        During the first one, its own steps tell how long it takes. Its first step, which compiles,
-        makes that too much rather than too little.
+        During the first ones, their own steps tell how long they take. The first step, which
+        compiles, makes that too much rather than too little.
         """
         conditions = self.total - self.done
         if conditions <= 0:
             return None
+        running = list(self.running.values())
         if self.trained:
             each = self.seconds_trained / self.trained
-        elif self.steps_done:
-            each = in_condition * self.steps / self.steps_done
         else:
-            return None
-        return each * conditions - (min(in_condition, each) if self.steps else 0.0)
+            first = max(running, key=lambda condition: condition.steps_done, default=None)
+            if first is None or not first.steps_done:
+                return None
+            each = (now - first.began_at) * first.steps / first.steps_done
+        in_conditions = sum(min(now - one.began_at, each) for one in running if one.steps)
+        return (each * conditions - in_conditions) / max(len(running), 1)
 
     def _show_bar(self) -> None:
         # Once a second: the process that measures is to be left alone.
@@ -131,10 +149,15 @@ class Progress:
         self.bar.add_task("", total=self.total)
         self.bar.start()
 
-    def _move_bar(self, description: str) -> None:
+    def _move_bar(self) -> None:
         assert self.bar is not None
-        fraction = self.steps_done / self.steps if self.steps else 0.0
-        self.bar.update(TaskID(0), completed=self.done + fraction, description=description)
+        running = list(self.running.values())
+        fraction = sum(one.steps_done / one.steps for one in running if one.steps)
+        texts = [
+            f"{one.label} · step {one.steps_done}/{one.steps}" if one.steps_done else one.label
+            for one in running
+        ]
+        self.bar.update(TaskID(0), completed=self.done + fraction, description="; ".join(texts))
 
     @staticmethod
     def _say(line: str) -> None:

@@ -82,11 +82,13 @@ def run_condition(
     output_folder: Path,
     *,
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
+    devices: Sequence[str] | None = None,
 ) -> Run:
     """Train one condition in a process of its own and return what was measured.
 
     Args:
         on_row: called in this process with each step's row, as soon as the step has ended.
+        devices: the GPUs to take it from, by index or UUID; by default all that are visible.
 
     Raises:
         ChildFailed: if the run failed for another reason than the GPU's memory. Its `rows` are
@@ -101,7 +103,7 @@ def run_condition(
     folders = (Path(dataset_folder), Path(model_folder), Path(output_folder))
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
-        record, process_seconds = _in_its_process(arguments, folders, keep)
+        record, process_seconds = _in_its_process(arguments, folders, keep, devices)
     except ChildFailed as error:
         error.rows = rows
         raise
@@ -116,12 +118,16 @@ def run_condition(
 
 
 def _in_its_process(
-    arguments: TrainingArguments, folders: tuple[Path, ...], on_message: Send
+    arguments: TrainingArguments,
+    folders: tuple[Path, ...],
+    on_message: Send,
+    devices: Sequence[str] | None,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Train in a fresh process: of another environment, of a group, or alone."""
+    devices = environment.visible_devices() if devices is None else devices
+    devices = devices[: arguments.n_gpus]
     if arguments.environment:
-        return run_elsewhere(train, arguments, *folders, on_message=on_message)
-    devices = environment.visible_devices()[: arguments.n_gpus]
+        return run_elsewhere(train, arguments, *folders, on_message=on_message, devices=devices)
     if arguments.in_group:
         return run_isolated(
             train_group,

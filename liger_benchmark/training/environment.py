@@ -62,9 +62,13 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def gpu() -> dict[str, Any] | None:
-    """Name, memory (GiB), driver and power limit (W) of the GPU that runs use, or None."""
-    with _nvml_device() as (nvml, handle):
+def gpu(device: str | None = None) -> dict[str, Any] | None:
+    """Name, memory (GiB), driver and power limit (W) of a GPU, or None if there is none.
+
+    Args:
+        device: its index or UUID; by default the one that this process's runs use.
+    """
+    with _nvml_device(device) as (nvml, handle):
         if handle is None:
             return None
         return {
@@ -240,9 +244,9 @@ def visible_devices() -> list[str]:
 
 
 @contextlib.contextmanager
-def _nvml_device() -> Iterator[tuple[Any, Any]]:
-    """NVML and the handle of the first device in CUDA_VISIBLE_DEVICES; None for what is missing."""
-    visible = first_visible_device()
+def _nvml_device(device: str | None = None) -> Iterator[tuple[Any, Any]]:
+    """NVML and the handle of a device, by default the first visible; None for what is missing."""
+    visible = first_visible_device() if device is None else device
     if visible in ("", "-1"):
         yield None, None
         return

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import types
@@ -73,8 +74,6 @@ def run_isolated(
         ChildFailed: if the child raised, or ended without a result.
         OSError: if TMPDIR is too long for a socket's path and /tmp cannot be used.
     """
-    _prepare_fork_server()
-    _stop_outdated_fork_server()
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
     devices = [first_visible_device()] if devices is None else devices
@@ -82,12 +81,15 @@ def run_isolated(
         target=_child, args=(sender, devices, function, args), daemon=not has_children
     )
     requested_at = time.monotonic()
-    with _child_environment():
+    with _starts_and_ends, _child_environment():
+        _prepare_fork_server()
+        _stop_outdated_fork_server()
         process.start()
     sender.close()
     try:
         received = _receive(receiver, on_message)
-        process.join()
+        with _starts_and_ends:
+            process.join()
     except BaseException:
         # After an interrupt or an error in on_message the child must not keep the GPU.
         process.kill()
@@ -192,6 +194,11 @@ def _prepare_fork_server() -> None:
     _shorten_socket_address()
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
 
+
+# What starts a child changes state of the whole process, and asks after all children: that would
+# take the exit code from a thread that waits for one of them. A child that is waited for has
+# closed its connection, so nobody waits long.
+_starts_and_ends = threading.Lock()
 
 # What the running fork server inherited; empty as long as none was started.
 _inherited: dict[str, str | None] = {}

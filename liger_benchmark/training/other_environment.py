@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def run_elsewhere(
     arguments: TrainingArguments,
     *folders: Path,
     on_message: Callable[[Any], None],
+    devices: Sequence[str],
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """As `isolated_process.run_isolated`, in the environment that the arguments name.
 
@@ -80,6 +81,7 @@ def run_elsewhere(
         "arguments": dataclasses.asdict(arguments),
         "folders": [str(folder.resolve()) for folder in folders],
     }
+    variables = {"PYTHONPATH": str(PROJECT), "CUDA_VISIBLE_DEVICES": ",".join(devices)}
     command = [str(_interpreter(_located(arguments))), "-m", __name__]
     requested_at = time.monotonic()
     with subprocess.Popen(
@@ -88,7 +90,7 @@ def run_elsewhere(
         stdout=subprocess.PIPE,
         text=True,
         cwd=PROJECT,
-        env=environment_of_children() | {"PYTHONPATH": str(PROJECT)},
+        env=environment_of_children() | variables,
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         try:

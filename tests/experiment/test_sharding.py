@@ -47,6 +47,23 @@ def test_more_gpus_than_there_are_is_one_line(
     preflight.check_experiment(grid, on_cluster=False, gpu="NVIDIA H100")
 
 
+def test_conditions_at_a_time_need_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "visible_devices", lambda: ["0", "1", "2"])
+    grid = [replace(TINY, n_gpus=2, parallel_conditions=2)]
+    with pytest.raises(InvalidInput) as error:
+        preflight.check_experiment(grid, on_cluster=False, gpu="NVIDIA H100")
+    assert str(error.value) == (
+        "training_args.parallel_conditions: 2 conditions at a time need 4 GPUs, and this machine "
+        "shows 3 GPUs; run fewer at a time"
+    )
+    with pytest.raises(InvalidInput, match="parallel_conditions: on a cluster every condition has"):
+        preflight.check_experiment(grid, on_cluster=True, gpu=None)
+    for fits in (replace(TINY, parallel_conditions=3), replace(TINY, n_gpus=3)):
+        preflight.check_experiment([fits], on_cluster=False, gpu="NVIDIA H100")
+    # On a CPU there is nothing to share out.
+    preflight.check_experiment(grid, on_cluster=False, gpu=None)
+
+
 def test_zero3_without_deepspeed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(

@@ -324,11 +324,13 @@ def test_an_experiment_without_any_result_fails_after_its_report(
     assert list(build.glob("results/*/report.html"))
 
 
+@pytest.mark.parametrize("mistake", [{"optim": "sdg"}, {"parallel_conditions": 2}])
 def test_a_mistake_in_the_inputs_file_is_one_line_before_anything_is_fetched(
-    trained: list[int], build: Path, tmp_path: Path
+    mistake: dict[str, Any], trained: list[int], build: Path, tmp_path: Path
 ) -> None:
-    inputs = write_inputs(tmp_path / "inputs.yaml", [1], optim="sdg")
-    with pytest.raises(flyte.errors.RuntimeUserError, match="training_args.optim") as caught:
+    inputs = write_inputs(tmp_path / "inputs.yaml", [1], **mistake)
+    key = f"training_args.{next(iter(mistake))}"
+    with pytest.raises(flyte.errors.RuntimeUserError, match=key) as caught:
         run_locally(inputs)
     assert "\n" not in str(caught.value)
     assert not build.exists()

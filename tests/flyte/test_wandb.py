@@ -125,7 +125,9 @@ def train(
     """The workflow's training task with a stub in place of the child process."""
 
     def run(outcome: Outcome = completes, arguments: TrainingArguments = TRACKED) -> Any:
-        def condition(given: TrainingArguments, *_: Path, on_row: Callable[[Any], None]) -> Run:
+        def condition(
+            given: TrainingArguments, *_: Path, on_row: Callable[[Any], None], devices: object
+        ) -> Run:
             for row in ROWS:
                 on_row(row)
             return outcome(given)
@@ -257,14 +259,12 @@ class OnlineRun(SimpleNamespace):
 
     def finish(self, exit_code: int) -> None:
         self.exit_codes.append(exit_code)
-        wandb.run = None
 
 
 @pytest.fixture
 def online(monkeypatch: pytest.MonkeyPatch) -> OnlineRun:
     run = OnlineRun()
-    monkeypatch.setattr(wandb, "run", None)
-    monkeypatch.setattr(wandb, "init", lambda **_: setattr(wandb, "run", run))
+    monkeypatch.setattr(wandb, "init", lambda **_: run)
     return run
 
 

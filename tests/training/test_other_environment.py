@@ -72,6 +72,19 @@ def test_an_environment_without_the_packages_says_what_is_missing(
         run_condition(elsewhere(python), dataset_folder, model_folder, tmp_path)
 
 
+@pytest.mark.parametrize(("devices", "seen"), [(["4", "5"], "4"), ([], "")])
+def test_an_environment_sees_only_the_gpu_of_its_condition(
+    devices: list[str], seen: str, dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    python = tmp_path / "tells"
+    tell = f'echo "$CUDA_VISIBLE_DEVICES" > {tmp_path / "seen"}'
+    python.write_text(f"#!/bin/sh\n{tell}\nexit 3\n", encoding="utf-8")
+    python.chmod(0o755)
+    with pytest.raises(ChildFailed, match="exit code 3"):
+        run_condition(elsewhere(python), dataset_folder, model_folder, tmp_path, devices=devices)
+    assert (tmp_path / "seen").read_text(encoding="utf-8").strip() == seen
+
+
 @pytest.mark.parametrize("where", ["absent", "absent.txt", "/etc/passwd"])
 def test_a_missing_environment_is_one_line_before_anything_starts(where: str) -> None:
     with pytest.raises(InvalidInput, match="environments: other: .* is neither") as error:

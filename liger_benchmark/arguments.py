@@ -25,6 +25,7 @@ from liger_benchmark.choices import (
     DATASET_FORMATS,
     DDP,
     DEFAULT_LIGER_KERNELS,
+    FSDP2,
     LIGER,
     LIGER_IMPLEMENTATIONS,
     LIGER_KERNELS,
@@ -212,6 +213,11 @@ class TrainingArguments:
     def is_rounded(self) -> bool:
         """Whether the arithmetic is in 16 bits, bf16 or fp16."""
         return self.bf16 or self.fp16
+
+    @property
+    def uses_autocast(self) -> bool:
+        """Whether autocast is on. FSDP2 does without, see `sharding.trainer_settings`."""
+        return self.autocast and self.is_rounded and self.sharding != FSDP2
 
     @property
     def precision(self) -> str:

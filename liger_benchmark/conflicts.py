@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from liger_benchmark.choices import ALL_LINEAR, LOSS_KERNELS
+from liger_benchmark.choices import ALL_LINEAR, DDP, FSDP2, LOSS_KERNELS
 from liger_benchmark.validation import show
 
 
@@ -39,6 +39,11 @@ def conflict(settings: Any) -> str | None:
         return "environment: another environment trains on one GPU; set n_gpus: 1"
     if settings.loss_type == "cce" and not settings.bf16:
         return "loss_type: cce has no backward pass in fp32; set bf16: true"
+    if settings.sharding == FSDP2 and settings.is_rounded and not settings.has_bf16_weights:
+        return (
+            f"sharding: {FSDP2} has no autocast, which {settings.precision} needs; set sharding: "
+            f"{DDP}, or bf16: true with weights in bf16"
+        )
     if not settings.autocast and settings.weights_dtype == "fp32":
         return "autocast: false with weights_dtype: fp32 would compute in fp32; set bf16: false"
     return _with_liger(settings) if settings.use_liger else None

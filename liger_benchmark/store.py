@@ -18,7 +18,7 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +53,23 @@ EXPERIMENT_FILE = "experiment.json"
 
 
 def run_folder(
-    root: Path, arguments: TrainingArguments, dataset_folder: Path, model_folder: Path
+    root: Path,
+    arguments: TrainingArguments,
+    dataset_folder: Path,
+    model_folder: Path,
+    devices: Sequence[str] | None = None,
 ) -> Path:
     """The folder of a run under `root`: `runs/`, the condition's name, and a key.
 
     The key is a hash of all training arguments but `report_to`, the files of model and dataset, the
     measuring code, the versions of Python and the packages, the environment variables that can
-    change a measurement, every GPU that the condition may run on (its name, UUID, memory, driver
-    and power limit), and the packages of the environment that the arguments name.
+    change a measurement, every GPU that the condition runs on (its name, UUID, memory, driver and
+    power limit), and the packages of the environment that the arguments name.
+
+    Args:
+        devices: the GPUs to take it from, by index or UUID; by default all that are visible.
     """
+    devices = visible_devices() if devices is None else devices
     # A tracker does not change what is measured.
     settings = dataclasses.asdict(arguments) | {"report_to": ""}
     key = _digest(
@@ -72,7 +80,7 @@ def run_folder(
         platform.python_version(),
         package_versions(),
         variables_that_matter(),
-        [gpu(device) for device in visible_devices()[: _most_gpus(arguments)]],
+        [gpu(device) for device in devices[: arguments.n_gpus]],
         environment_key(arguments),
     )
     return root / "runs" / f"{arguments.slug}-{key}"
@@ -227,10 +235,6 @@ def copy_run(history: Path, record: Path, folder: Path) -> None:
         with atomic_file(folder / name) as partial:
             shutil.copyfile(source, partial)
     read_run(folder)
-
-
-def _most_gpus(arguments: TrainingArguments) -> int:
-    return arguments.n_gpus * arguments.parallel_conditions
 
 
 def _digest(*parts: object) -> str:

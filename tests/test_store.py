@@ -139,6 +139,7 @@ def test_the_key_changes_with_everything_that_could_change_the_result(
             monkeypatch.setenv(variable, value)
             assert is_new(), (variable, value)
     gpu: dict[str, object] = {}
+    monkeypatch.setattr(store, "visible_devices", lambda: ["0"])
     for part, values in (
         ("name", ("Some GPU", "Another")),
         ("uuid", ("GPU-1", "GPU-2")),
@@ -148,7 +149,7 @@ def test_the_key_changes_with_everything_that_could_change_the_result(
     ):
         for value in values:
             gpu[part] = value
-            monkeypatch.setattr(store, "gpu", lambda: dict(gpu))
+            monkeypatch.setattr(store, "gpu", lambda device: dict(gpu))
             assert is_new(), (part, value)
     versions = environment.package_versions()
     for package in ("torch", "nvidia-cudnn-cu13", "nvidia-cublas"):
@@ -159,6 +160,20 @@ def test_the_key_changes_with_everything_that_could_change_the_result(
     assert is_new()
     for changed in (replace(TINY, seed=1), replace(TINY, run=2), replace(TINY, use_liger=True)):
         assert store.run_folder(tmp_path, changed, dataset, model) not in seen
+
+
+def test_the_gpus_in_the_key_are_those_that_the_condition_runs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "visible_devices", lambda: ["0", "1"])
+    monkeypatch.setattr(store, "gpu", lambda device: {"uuid": f"GPU-{device}"})
+
+    def key(n_gpus: int, devices: list[str] | None = None) -> Path:
+        arguments = replace(TINY, n_gpus=n_gpus)
+        return store.run_folder(tmp_path, arguments, tmp_path, tmp_path, devices)
+
+    assert key(1) == key(1, ["0"]) == key(1, ["0", "2"]) != key(1, ["1"])
+    assert key(2) == key(2, ["0", "1"]) != key(2, ["0", "2"])
 
 
 @pytest.mark.parametrize("name", ["cuda_visible_devices", "hf_home", "cudnn_version"])

@@ -90,7 +90,7 @@ def check_experiment(
             _check_extras(arguments)
             if gpu is None:
                 check_without_gpu(arguments)
-    check_sharding(grid)
+    check_sharding(grid, on_cluster, gpu)
     if not on_cluster and gpu is not None:
         check_gpus(max(arguments.n_gpus for arguments in grid), grid[0].parallel_conditions)
 
@@ -131,19 +131,27 @@ def check_gpus(n_gpus: int, parallel_conditions: int = 1) -> None:
         )
 
 
-def check_sharding(grid: Sequence[TrainingArguments]) -> None:
-    """Refuse a way of sharing the model that needs a package which is not installed.
+def check_sharding(grid: Sequence[TrainingArguments], on_cluster: bool, gpu: str | None) -> None:
+    """Refuse a way of sharing the model that needs a package which is not installed, or a GPU.
+
+    Args:
+        gpu: the name of this machine's GPU.
 
     Raises:
         InvalidInput: naming it.
     """
     if any(arguments.sharding == ZERO3 for arguments in grid):
+        if on_cluster:
+            raise InvalidInput(
+                f"training_args.sharding: {ZERO3} is DeepSpeed's, which the image does not have; "
+                f"set {FSDP2}, which shares the same"
+            )
         if importlib.util.find_spec("deepspeed") is None:
             raise InvalidInput(
                 f"training_args.sharding: {ZERO3} is DeepSpeed's, which is not installed here; "
                 f"install deepspeed, or set {FSDP2}, which shares the same"
             )
-        if environment.visible_gpu() is None:
+        if gpu is None:
             raise InvalidInput(f"training_args.sharding: {ZERO3} needs a GPU; set {FSDP2}")
 
 

@@ -46,7 +46,7 @@ def run_or_reuse(
         ChildFailed: if training failed. The reason is kept for the report.
     """
     grid = current_grid_run()
-    folder = store.run_folder(storage(), arguments, dataset_folder, model_folder)
+    folder = _folder_of(arguments, dataset_folder, model_folder)
     name = arguments.condition
     grid.progress.condition_begins(name, arguments.max_steps)
     store.clear_failure(storage(), arguments)
@@ -82,7 +82,12 @@ def is_kept(
     if not keeps_runs():
         return False
     folders = [Path(folder.download()) for folder in (dataset_folder, model_folder)]
-    return store.finished(store.run_folder(storage(), arguments, *folders)) is not None
+    return store.finished(_folder_of(arguments, *folders)) is not None
+
+
+def _folder_of(arguments: TrainingArguments, dataset_folder: Path, model_folder: Path) -> Path:
+    devices = devices_of_this_condition()
+    return store.run_folder(storage(), arguments, dataset_folder, model_folder, devices)
 
 
 def check_and_announce(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextvars
 import itertools
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
@@ -18,6 +17,7 @@ from typing import Any
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.flyte.group_size import most_gpus
 from liger_benchmark.training.environment import visible_devices
+from liger_benchmark.training.isolated_process import kill_running
 
 # The GPUs of the condition that a thread runs; None where conditions take turns.
 _devices: ContextVar[Sequence[str] | None] = ContextVar("devices", default=None)
@@ -52,14 +52,11 @@ class SideBySide:
         return self._futures[arguments.slug].result()
 
     def stop(self) -> None:
-        """End the conditions that run, and start no other. Nothing happens if all have ended."""
-        if all(future.done() for future in self._futures.values()):
-            return
+        """End the lanes: the conditions that run are killed, and no other is started."""
         self.stopped = True
         for lane in self._lanes:
             lane.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.kill()
+        kill_running()
         for lane in self._lanes:
             lane.shutdown()
 

@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.files import lock
 from liger_benchmark.folders import BUILD
 from liger_benchmark.training.isolated_process import (
     PROJECT,
     ChildFailed,
+    can_be_killed,
     describe_error,
     describe_exit,
     environment_of_children,
@@ -94,7 +96,8 @@ def run_elsewhere(
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         try:
-            received = _exchange(process, request, on_message)
+            with can_be_killed(process):
+                received = _exchange(process, request, on_message)
         except BaseException:
             process.kill()  # after an interrupt it must not keep the GPU
             raise
@@ -184,20 +187,25 @@ def _interpreter(path: Path) -> Path:
         return path
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     folder = BUILD / "environments" / digest
-    python = folder / "bin" / "python"
-    if not (folder / "installed").is_file():
-        commands = (
-            [sys.executable, "-m", "venv", "--clear", str(folder)],
-            [str(python), "-m", "pip", "install", "--quiet", "-r", str(path)],
-        )
-        for command in commands:
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                raise InvalidInput(
-                    f"{_KEY}: {path.name} cannot be installed: {one_line(done.stderr)}"
-                )
-        (folder / "installed").touch()
-    return python
+    # Two conditions may ask for it at the same time.
+    with lock(folder):
+        if not (folder / "installed").is_file():
+            _install(path, folder)
+    return folder / "bin" / "python"
+
+
+def _install(requirements: Path, folder: Path) -> None:
+    commands: tuple[list[str | Path], ...] = (
+        [sys.executable, "-m", "venv", "--clear", folder],
+        [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", requirements],
+    )
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise InvalidInput(
+                f"{_KEY}: {requirements.name} cannot be installed: {one_line(done.stderr)}"
+            )
+    (folder / "installed").touch()
 
 
 if __name__ == "__main__":

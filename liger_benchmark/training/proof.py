@@ -129,7 +129,7 @@ def mismatch(facts: Mapping[str, Any], arguments: TrainingArguments) -> str | No
 def _other_precision(facts: Mapping[str, Any], arguments: TrainingArguments) -> str | None:
     mixed = facts.get("autocast")
     by_arithmetic = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "no"
-    if mixed is not None and mixed != (by_arithmetic if arguments.autocast else "no"):
+    if mixed is not None and mixed != (by_arithmetic if arguments.uses_autocast else "no"):
         asked = f"autocast: {str(arguments.autocast).lower()}"
         asked = asked if arguments.bf16 and arguments.weights_dtype is None else arguments.precision
         return f"{asked} was asked for, and autocast's dtype is {mixed}"

@@ -40,7 +40,6 @@ def trainer_settings(arguments: TrainingArguments, *, weights_on_host: bool) -> 
     """
     if arguments.sharding == FSDP2:
         return {
-            "bf16": False,
             "gradient_checkpointing": False,
             "fsdp": True,
             "fsdp_config": {

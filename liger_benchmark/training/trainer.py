@@ -112,7 +112,7 @@ class _Measured(_Trainer):
         """The live model's loss of a batch in the way in which it trains, without a backward."""
         import torch
 
-        with torch.random.fork_rng(), self.compute_loss_context_manager():
+        with torch.random.fork_rng(self.own_devices()), self.compute_loss_context_manager():
             torch.manual_seed(self.args.seed)  # dropout in adapters
             return float(self.compute_loss(self.model_wrapped, dict(batch)).detach())
 
@@ -125,9 +125,7 @@ class _Measured(_Trainer):
         """
         import torch
 
-        # By default it would start on the GPUs of all ranks.
-        devices = [ranks.rank()] if ranks.in_group() and not self.args.use_cpu else None
-        with torch.random.fork_rng(devices), sharding.gradients_shared(model):
+        with torch.random.fork_rng(self.own_devices()), sharding.gradients_shared(model):
             other = with_other_label_count(inputs["labels"])
             if other is None and ranks.in_group():
                 other = inputs["labels"]  # all ranks have to compute the same number of times
@@ -145,6 +143,10 @@ class _Measured(_Trainer):
                 self.keep_gradients()
         model.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
+
+    def own_devices(self) -> list[int] | None:
+        """For `fork_rng`, which by default would start on the GPUs of all ranks."""
+        return [ranks.rank()] if ranks.in_group() and not self.args.use_cpu else None
 
     def keep_gradients(self) -> None:
         """Keep the gradients' fingerprint, before they are clipped."""
@@ -255,7 +257,7 @@ def sft_config(
             else PAD_TO_MULTIPLE_OF
         ),
         # Without autocast the weights' dtype decides.
-        "bf16": arguments.bf16 and arguments.autocast,
+        "bf16": arguments.bf16 and arguments.uses_autocast,
         "fp16": arguments.fp16,
         "torch_compile": arguments.torch_compile,
         "torch_compile_mode": compile_mode(arguments),

@@ -437,7 +437,8 @@ def test_a_kept_run_is_not_found_in_other_circumstances(
     """Environment variables, driver, power limit, card, cuDNN, cuBLAS and torch."""
     card = {"name": "NVIDIA H100", "uuid": "GPU-1", "driver": "575.57", "power_limit_W": 700.0}
     packages = {"torch": "2.13.0", "nvidia-cudnn-cu13": "9.20", "nvidia-cublas": "13.1"}
-    monkeypatch.setattr(store, "gpu", lambda: card)
+    monkeypatch.setattr(store, "visible_devices", lambda: ["0"])
+    monkeypatch.setattr(store, "gpu", lambda device: card)
     monkeypatch.setattr(store, "package_versions", lambda: packages)
 
     def key() -> Path:

@@ -120,12 +120,6 @@ def test_an_interrupt_ends_the_conditions_that_run_and_begins_no_other(
     grid = expand_grid(TWO_SIZES, TWO_AT_A_TIME, n_runs=2)
     interrupted, tried = threading.Event(), []
 
-    class Child:
-        """Stands for the process of a condition."""
-
-        def kill(self) -> None:
-            interrupted.set()
-
     def train(arguments: TrainingArguments, *_: Path, **__: Any) -> Run:
         tried.append(arguments.slug)
         if arguments.slug == grid[0].slug:
@@ -140,7 +134,7 @@ def test_an_interrupt_ends_the_conditions_that_run_and_begins_no_other(
 
     waits = side_by_side.SideBySide.result
     monkeypatch.setattr(side_by_side.SideBySide, "result", result)
-    monkeypatch.setattr(side_by_side.multiprocessing, "active_children", lambda: [Child()])
+    monkeypatch.setattr(side_by_side, "kill_running", interrupted.set)
     with pytest.raises(KeyboardInterrupt):
         run_grid(grid, dataset_folder, model_folder, train, monkeypatch)
     assert set(tried) <= {grid[0].slug, grid[1].slug, grid[2].slug}

@@ -405,6 +405,7 @@ def test_every_setting_reaches_the_trainer_or_the_model() -> None:
         "n_gpus",
         "sharding",
         "reshard_after_forward",
+        "parallel_conditions",
     }
     config = sft_config(TINY, Path("out"))
     fields = {f.name for f in dataclasses.fields(TrainingArguments)}

@@ -71,6 +71,17 @@ def test_gradients_are_those_of_one_rank(name: str, runs: dict[str, Run]) -> Non
     assert max(difference.direction, difference.norm) < 1e-5
 
 
+@pytest.mark.parametrize(("sharding", "autocast"), [("ddp", "bf16"), ("fsdp2", "no")])
+def test_bf16_in_a_group_is_proved(
+    sharding: str, autocast: str, dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    arguments = replace(TINY, bf16=True, n_gpus=2, sharding=sharding, max_steps=2)
+    run = run_condition(arguments, dataset_folder, model_folder, tmp_path)
+    assert run.outcome == COMPLETED
+    proof = run.record["proof"]
+    assert (proof["autocast"], proof["weights_dtype"]) == (autocast, "bfloat16")
+
+
 @pytest.mark.parametrize("name", GROUPS)
 def test_a_group_starts_from_the_weights_of_one_rank_and_changes_them(
     name: str, runs: dict[str, Run]

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,23 @@ def test_an_interrupted_parent_leaves_no_child_behind() -> None:
     while _is_running(child[0]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _is_running(child[0])
+
+
+def test_what_runs_in_several_threads_can_be_killed_at_once() -> None:
+    both_run = threading.Barrier(3, timeout=60)
+
+    def train() -> BaseException | None:
+        try:
+            run_isolated(functions.sleep_for_long, on_message=lambda _: both_run.wait())
+        except ChildFailed as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(2) as both:
+        waiting = [both.submit(train) for _ in range(2)]
+        both_run.wait()
+        isolated_process.kill_running()
+        assert all("SIGKILL" in str(each.result()) for each in waiting)
 
 
 def test_a_process_has_the_variables_of_the_moment_and_not_those_of_the_first_call(

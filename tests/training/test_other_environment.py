@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +113,30 @@ def test_a_runs_key_changes_with_the_environments_packages(tmp_path: Path) -> No
     requirements.write_text("trl==1.16.0\n", encoding="utf-8")
     assert before != other_environment.environment_key(elsewhere(requirements)) != ""
     assert len(other_environment.environment_key(elsewhere(sys.prefix))) == 16
+
+
+def test_an_environment_that_two_conditions_want_at_once_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(other_environment, "BUILD", tmp_path)
+    both_ask, made = threading.Barrier(2, timeout=60), []
+
+    def install(_: Path, folder: Path) -> None:
+        made.append(folder)
+        time.sleep(0.2)  # the other asks meanwhile
+        folder.mkdir(parents=True)
+        (folder / "installed").touch()
+
+    def ask(_: int) -> Path:
+        both_ask.wait()
+        return other_environment._interpreter(requirements)
+
+    monkeypatch.setattr(other_environment, "_install", install)
+    requirements = tmp_path / "old.txt"
+    requirements.write_text("trl==1.14.0\n", encoding="utf-8")
+    with ThreadPoolExecutor(2) as both:
+        assert len(set(both.map(ask, range(2)))) == 1
+    assert len(made) == 1
 
 
 def test_an_environment_is_made_from_a_requirements_file_once(

@@ -55,6 +55,11 @@ def test_an_optimizer_in_8_bits_is_live(
     ("settings", "words"),
     [
         ({"fp16": True}, "fp16: true and bf16: true exclude each other"),
+        (
+            {"sharding": "fsdp2", "weights_dtype": "fp32"},
+            "sharding: fsdp2 has no autocast, which bf16 on fp32 weights needs",
+        ),
+        ({"sharding": "fsdp2", "fp16": True, "bf16": False}, "sharding: fsdp2 has no autocast"),
         ({"weights_dtype": "bf16", "bf16": False}, "weights_dtype: bf16 needs bf16: true"),
     ],
 )

@@ -87,7 +87,12 @@ def profile_run(
 
     callback = Profile()
     rows: list[dict[str, Any]] = []
-    record = train(rows.append, arguments, dataset, model, output, callbacks=[callback])
+
+    def keep(message: dict[str, Any]) -> None:
+        if "step" in message:  # a row, and neither a sign of life nor the record
+            rows.append(message)
+
+    record = train(keep, arguments, dataset, model, output, callbacks=[callback])
     if "out_of_memory" in record:
         raise MemoryError(record["out_of_memory"]["message"])
     milliseconds = {

@@ -41,7 +41,8 @@ class Run:
         outcome: `completed`, `out_of_memory` (counts as a measurement) or `failed` (does not).
         history: one row per finished optimisation step, in order.
         record: everything else, as JSON values: `phases` in seconds, `liger`, `weights`, `dataset`,
-            `environment`, `out_of_memory`, `error`. A part that does not apply is no key.
+            `environment`, `out_of_memory`, `error`, `after_last_step` (what failed after the last
+            step of a completed run, by where). A part that does not apply is no key.
     """
 
     training_args: TrainingArguments

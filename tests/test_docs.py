@@ -120,6 +120,29 @@ def test_every_published_page_has_a_summary_a_picture_and_a_line_in_the_index(fo
     assert f"{folder.name}/report.md" in links(PROJECT / "results" / "README.md")
 
 
+def test_every_planted_fault_names_a_test_that_exists() -> None:
+    """`test_a_…` begins a test's name, and `…[name]` is the name of a case."""
+    sources = [path.read_text(encoding="utf-8") for path in PROJECT.glob("tests/**/test_*.py")]
+    tests = re.findall(r"^def (test_\w+)", "\n".join(sources), re.MULTILINE)
+    page = (PROJECT / "docs" / "validity.md").read_text(encoding="utf-8")
+    page = page.partition("## Planted faults")[2]
+    spans = [
+        span
+        for span in re.findall(r"`([^`\n]+)`", page)
+        if re.match("test_|…|.*_test|.*/test_", span)
+    ]
+    assert len(spans) > 80
+    for span in spans:
+        name, _, case = span.removesuffix("]").partition("[")
+        if name.endswith(".py"):
+            assert [*PROJECT.glob(f"tests/**/{name.removeprefix('tests/')}")], span
+            continue
+        whole = not name.endswith("…")
+        beginning = name.rstrip("…")
+        assert any(t == beginning if whole else t.startswith(beginning) for t in tests), span
+        assert not case or any(f'"{case}"' in source for source in sources), span
+
+
 def test_the_readme_stays_short() -> None:
     assert (PROJECT / "README.md").stat().st_size < 10_000
 

@@ -51,6 +51,10 @@ REFUSED = {
         replace(SMALL, loss_type="chunked_nll"),
         r"loss_type: the arm's head is the chunked loss, and the loss was computed by the plain",
     ),
+    "TRL's head for the chunked loss": (
+        replace(SMALL, loss_type="chunked_nll"),
+        r"loss_type: the arm's head is the chunked loss, and the loss was computed by TRL's fused",
+    ),
     "no head in place": (
         replace(SMALL, loss_type="chunked_nll"),
         r"loss_type: chunked_nll was asked for, and the live model computes nll",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from liger_benchmark.analysis.comparison import LEAST_SAVING_PERCENT
 from liger_benchmark.analysis.hardware import Trial
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.analysis.steadiness import SLOW, unsteady_steps
@@ -13,16 +14,15 @@ from liger_benchmark.analysis.stragglers import stragglers
 from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.training.out_of_memory import NEIGHBOUR_MB
+from liger_benchmark.validation import one_line
 from liger_benchmark.wording import batch_sizes, enumerate_words, gibibytes, number, plural
-
-# A saving of less, in percent, is none: the allocator's blocks alone make that difference.
-STOCK_PERCENT = 1.0
 
 CaveatKind = Literal[
     "trial",
     "invalid",
     "proof",
     "outcomes",
+    "after_last_step",
     "unsteady",
     "pairs",
     "memory_limit",
@@ -54,6 +54,7 @@ def find_caveats(grid: MeasuredGrid) -> list[Caveat]:
         ("invalid", _about_invalid_cells),
         ("proof", _about_missing_proofs),
         ("outcomes", _about_outcomes),
+        ("after_last_step", _about_what_followed),
         ("unsteady", _about_unsteady_steps),
         ("pairs", _about_pairs),
         ("memory_limit", _about_tight_memory),
@@ -128,17 +129,37 @@ def _about_unsteady_steps(grid: MeasuredGrid) -> Iterator[str]:
         )
 
 
+def _about_what_followed(grid: MeasuredGrid) -> Iterator[str]:
+    """Runs that are kept although something failed after their last step."""
+    failed = grid.runs_table[grid.runs_table["after_last_step"] != ""]
+    if len(failed):
+        first = failed.iloc[0]
+        yield (
+            f"{plural(len(failed), 'run')} finished the last step and failed after it; what was "
+            f"measured is kept. {first['condition']}: "
+            f"{one_line(first['after_last_step'], limit=300)}."
+        )
+
+
 def _about_pairs(grid: MeasuredGrid) -> Iterator[str]:
     """Pairs of repeats that were not made one after the other on one card."""
+    completed = [run for run in grid.runs if run.outcome == COMPLETED]
+    unknown = sum("session" not in run.record for run in completed)
+    if unknown and len({run.training_args.arm for run in completed}) > 1:
+        which = "These runs did" if unknown == len(completed) else f"{plural(unknown, 'run')} did"
+        yield (
+            f"{which} not record their session: whether the arms that are compared ran one after "
+            "the other is not known."
+        )
     for keys, words in (
         (("session",), "in different sessions"),
         (("host",), "on different machines"),
         (("environment", "gpu", "uuid"), "on different cards of one kind"),
     ):
         values: dict[tuple[int, int], set[Any]] = {}
-        for run in grid.runs:
+        for run in completed:
             value = _recorded(run, *keys)
-            if run.outcome == COMPLETED and value is not None:
+            if value is not None:
                 args = run.training_args
                 key = (args.per_device_train_batch_size, args.run)
                 values.setdefault(key, set()).add(value)
@@ -154,8 +175,8 @@ def _about_stock(grid: MeasuredGrid) -> Iterator[str]:
     """Savings of reserved memory that are the allocator's stock alone."""
     rows = grid.comparison
     stock = rows[
-        (rows["memory_saving_percent"] >= STOCK_PERCENT)
-        & (rows["allocated_saving_percent"] < STOCK_PERCENT)
+        (rows["memory_saving_percent"] >= LEAST_SAVING_PERCENT)
+        & (rows["allocated_saving_percent"] < LEAST_SAVING_PERCENT)
     ]
     for arm, of_arm in stock.groupby("arm", sort=False):
         yield (

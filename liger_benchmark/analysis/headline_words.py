@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from liger_benchmark.analysis.comparison import LEAST_SAVING_PERCENT
 from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.wording import (
     WIDEST_INTERVAL,
@@ -54,10 +55,11 @@ def memory(row: pd.Series) -> str:
         return ""
     if known(low) and low <= 0 <= high and not all_the_same(low, high):
         return f" with no certain difference in peak memory ({percent_range(low, high, 1)} less)"
-    amount = _percent(value)
-    if not amount.strip("0."):
+    if not _percent(value).strip("0."):
         return " with the same peak memory"
-    return f" with {amount}% {'less' if value > 0 else 'more'} peak memory"
+    if abs(value) < LEAST_SAVING_PERCENT:
+        return f" with the same peak memory to within {LEAST_SAVING_PERCENT:g}%"
+    return f" with {_percent(value)}% {'less' if value > 0 else 'more'} peak memory"
 
 
 def _percent(value: float) -> str:

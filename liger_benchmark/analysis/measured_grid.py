@@ -24,10 +24,9 @@ from liger_benchmark.analysis.counterparts import compare_counterparts
 from liger_benchmark.analysis.hardware import Hardware, hardware_of
 from liger_benchmark.analysis.ladder import compare_steps
 from liger_benchmark.analysis.overhead import largest_overheads
-from liger_benchmark.analysis.runs_table import table_of_runs
+from liger_benchmark.analysis.runs_table import DESCRIPTIVE, table_of_runs
 from liger_benchmark.analysis.validity import invalid_reasons
 from liger_benchmark.choices import (
-    BATCH_SIZE,
     LIGER,
     VANILLA,
 )
@@ -47,8 +46,10 @@ class MeasuredGrid:
         hardware: the device that the grid was measured on.
         runs_table: one row a run, failed ones too: `condition`, `arm`, batch size, `run`,
             `outcome`, `reason` (why it did not complete), `detail` (the reason without the
-            outcome's words), `n_steps`, `avg_tokens_per_second`, the peak memory in MB (2**20
-            bytes) under `memory_column`, `final_loss`, `mfu` (a fraction),
+            outcome's words), `after_last_step` (what failed after the last step of a completed
+            run), `unsteady` and `unsteady_steps` (see `steadiness.unsteady_mark`), `n_steps`,
+            `avg_tokens_per_second`, the peak memory in MB (2**20 bytes) under `memory_column`,
+            `final_loss`, `mfu` (a fraction),
             `energy_J_per_token`, `overhead_seconds`, `wandb_url`, and `invalid`, why the run's cell
             is invalid (empty if it is valid). Measurements are NaN unless the run completed and
             took them.
@@ -140,8 +141,7 @@ def _cells_of(runs: Sequence[Run]) -> list[tuple[str, int]]:
 
 def _valid_measurements(runs_table: pd.DataFrame) -> pd.DataFrame:
     """The table of runs without what was measured in invalid cells."""
-    named = ("condition", "arm", BATCH_SIZE, "run", "outcome", "reason", "detail", "invalid")
-    measured = [name for name in runs_table if name not in named]
+    measured = [name for name in runs_table if name not in DESCRIPTIVE]
     table = runs_table.copy()
     table[measured] = table[measured].where(table["invalid"] == "")
     return table

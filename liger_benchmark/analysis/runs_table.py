@@ -11,6 +11,7 @@ import pandas as pd
 from liger_benchmark.analysis.allocator_retries import retries
 from liger_benchmark.analysis.hardware import Hardware
 from liger_benchmark.analysis.overhead import overhead_seconds
+from liger_benchmark.analysis.steadiness import unsteady_mark
 from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.columns import (
     AVG_ENERGY_J_PER_TOKEN,
@@ -21,11 +22,17 @@ from liger_benchmark.columns import (
 )
 from liger_benchmark.run import COMPLETED, FAILED, Run
 from liger_benchmark.training.documents import is_flat
+from liger_benchmark.training.ending import AFTER_LAST_STEP
 from liger_benchmark.validation import one_line
 from liger_benchmark.wording import gibibytes
 
 # Of the table of runs alone: with padding, where the others count real tokens.
 PADDED_TOKENS_PER_SECOND = "padded_tokens_per_second"
+# Columns that are not measured: an invalid cell's rows keep them.
+DESCRIPTIVE = (
+    *("condition", "arm", BATCH_SIZE, "run", "outcome", "reason", "detail", "after_last_step"),
+    *("unsteady", "unsteady_steps", "invalid"),
+)
 
 
 def table_of_runs(runs: Sequence[Run], hardware: Hardware, memory_column: str) -> pd.DataFrame:
@@ -56,6 +63,7 @@ def _row(run: Run, hardware: Hardware, memory_column: str, real: bool) -> dict[s
         )
     share = tokens_per_second / padded if real else 1.0
     reason, detail = _reason_and_detail(run)
+    unsteady, unsteady_steps = unsteady_mark(run)
     return {
         "condition": args.condition,
         "arm": args.arm,
@@ -64,6 +72,9 @@ def _row(run: Run, hardware: Hardware, memory_column: str, real: bool) -> dict[s
         "outcome": run.outcome,
         "reason": reason,
         "detail": detail,
+        "after_last_step": after_last_step(run),
+        "unsteady": unsteady,
+        "unsteady_steps": unsteady_steps,
         "n_steps": len(run.history),
         AVG_TOKENS_PER_SECOND: tokens_per_second,
         AVG_LOOP_TOKENS_PER_SECOND: share * float(last.get(AVG_LOOP_TOKENS_PER_SECOND, math.nan)),
@@ -79,6 +90,25 @@ def _row(run: Run, hardware: Hardware, memory_column: str, real: bool) -> dict[s
         "overhead_seconds": overhead_seconds(run),
         "wandb_url": run.record.get("wandb_url"),
     }
+
+
+# What failed after the last step of a completed run, by the key of `training.ending`.
+_AT_THE_END = {
+    "evaluation": "its evaluation failed",
+    "checkpoint": "its checkpoint could not be saved",
+    "save": "it could not be saved",
+    "process": "its process failed",
+    "record": "its record is incomplete",
+}
+
+
+def after_last_step(run: Run) -> str:
+    """What failed after the last step of a run that is kept in spite of it; empty without."""
+    failed = run.record.get(AFTER_LAST_STEP, {})
+    return "; ".join(
+        f"{_AT_THE_END.get(where, 'the training did not end well')}: {one_line(reason, limit=None)}"
+        for where, reason in failed.items()
+    )
 
 
 def _reason_and_detail(run: Run) -> tuple[str, str]:

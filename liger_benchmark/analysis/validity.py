@@ -31,21 +31,13 @@ from liger_benchmark.analysis.arms import (
     same_maths,
 )
 from liger_benchmark.analysis.gradient_difference import gradient_difference
-from liger_benchmark.analysis.intervals import largest_relative_difference
+from liger_benchmark.analysis.loss_difference import loss_bound, loss_difference
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.choices import LIGER_KERNELS
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.training.liger_kernels import is_default_set
 from liger_benchmark.training.proof import mismatch
 from liger_benchmark.wording import small_fraction
-
-# Largest relative difference of two arms' losses that rounding explains.
-# fp32: Liger's kernels agree with transformers' to 5e-7 in one step (measured); forty SGD steps
-# carry the difference on, and 1e-4 leaves two hundred times that.
-FP32_LOSS_BOUND = 1e-4
-# bf16 has 8 significant bits: rounding one number is off by up to 2**-9 = 2e-3 of it. A loss is a
-# mean over thousands of tokens, in which single roundings average out, so the arms should stay
-# closer than one rounding; on an H100 (results/) they stay within 3.2e-4 over forty steps.
-BF16_LOSS_BOUND = 2e-3
 
 Cell = tuple[str, int]
 _ShouldAgree = Callable[[TrainingArguments, TrainingArguments], bool]
@@ -77,20 +69,6 @@ def invalid_reasons(runs: Sequence[Run], baseline: str) -> dict[Cell, str]:
         else:
             reasons.setdefault((args.arm, size), reason)
     return reasons
-
-
-def loss_bound(args: TrainingArguments) -> float:
-    """The largest relative difference of losses that rounding explains."""
-    return BF16_LOSS_BOUND if args.is_rounded else FP32_LOSS_BOUND
-
-
-def loss_difference(one: Run, other: Run) -> float | None:
-    """The largest relative difference of two runs' losses at the same step; None without steps."""
-    if not len(one.history) or not len(other.history):
-        return None
-    losses = [run.history.set_index("step")["loss"] for run in (one, other)]
-    steps = losses[0].index.intersection(losses[1].index)
-    return largest_relative_difference(losses[0][steps], losses[1][steps])
 
 
 def _doubts(run: Run) -> Iterator[str]:
@@ -153,24 +131,26 @@ def _ranks_disagree(run: Run) -> Iterator[str]:
 
 
 def _other_kernels(liger: dict[str, Any], args: TrainingArguments) -> Iterator[str]:
-    """Kernels of Liger that were active without having been asked for, or in some places only.
+    """Kernels of Liger that were active without having been asked for, or not in all places.
 
-    Of the default set an architecture may lack kernels, see `training.activation`, so that only
-    kernels that were named have to be active.
+    Of the default set an architecture may lack kernels, or Liger may have none of them for it:
+    `expected` has the places that are left, see `training.activation.expected_parts`. A record of
+    an earlier version has no such part; there all places of a kernel that was asked for count.
     """
-    active = {part: n for part, n in liger.items() if part != "parts" and n}
+    active = {part: liger[part] for part in LIGER_KERNELS if liger.get(part)}
     if not args.use_liger:
         if active:
             yield f"parts of Liger were active: {', '.join(sorted(active))}"
         return
     if not active:
         yield "no part of Liger was active"
-    if not is_default_set(args.liger_kernels):
-        if missing := sorted(set(args.liger_kernels) - set(active)):
-            yield f"parts of Liger were not active: {', '.join(missing)}"
-        if unasked := sorted(set(active) - set(args.liger_kernels)):
-            yield f"parts of Liger were active that it did not ask for: {', '.join(unasked)}"
-    for part, n in active.items():
+    asked = set(liger.get("expected", args.liger_kernels))
+    if not is_default_set(args.liger_kernels) and (missing := sorted(asked - set(active))):
+        yield f"parts of Liger were not active: {', '.join(missing)}"
+    if unasked := sorted(set(active) - asked):
+        yield f"parts of Liger were active that it did not ask for: {', '.join(unasked)}"
+    for part in sorted(asked):
+        n = active.get(part, 0)
         present = liger.get("parts", {}).get(part, n)
         if n < present:
             yield f"Liger's {part} was active in {n} of {present} places"

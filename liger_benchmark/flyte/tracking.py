@@ -23,7 +23,7 @@ from wandb.errors import AuthenticationError, CommError, UsageError
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.run import FAILED
-from liger_benchmark.training.condition import IDENTITY
+from liger_benchmark.training.ending import IDENTITY
 
 # What W&B may take, in seconds, before a condition begins and after it has ended.
 INIT_TIMEOUT_S = 30.0

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from liger_benchmark.analysis.arms import display_order
+from liger_benchmark.analysis.loss_difference import loss_bound
 from liger_benchmark.analysis.overhead import begins_a_session, overhead_seconds
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.analysis.validity import loss_bound
 from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.arm_order import arms_shown
 from liger_benchmark.report.figures.curves import loss_curves, phase_bars, throughput_curves

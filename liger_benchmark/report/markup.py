@@ -17,7 +17,8 @@ from liger_benchmark.wording import NO_VALUE, known
 class Cell:
     """A table's cell: `text`, a smaller `detail` under it, the number it is sorted by.
 
-    `markup` replaces the text where a cell is more than text; who gives it has escaped it.
+    `markup` replaces the text where a cell is more than text; who gives it has escaped it. `title`
+    is shown while the pointer is on the cell.
     """
 
     text: str = ""
@@ -25,6 +26,7 @@ class Cell:
     value: float | None = None
     is_number: bool = False
     markup: str | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,8 @@ def _cell(cell: Cell, position: int) -> str:
     if cell.detail:
         inner += f"<small>{escape(cell.detail)}</small>"
     css_class = "num" if cell.is_number else "text"
-    return f"<{tag}{_class(css_class)}{value}>{inner}</{tag[:2]}>"
+    title = f' title="{escape(cell.title)}"' if cell.title else ""
+    return f"<{tag}{_class(css_class)}{value}{title}>{inner}</{tag[:2]}>"
 
 
 def _class(css_class: str) -> str:

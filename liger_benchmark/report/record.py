@@ -11,6 +11,7 @@ import pandas as pd
 
 from liger_benchmark.analysis.arms import display_order
 from liger_benchmark.analysis.runs_table import PADDED_TOKENS_PER_SECOND
+from liger_benchmark.analysis.steadiness import SLOW
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.columns import (
@@ -145,6 +146,8 @@ def _runs_caption(analysis: Analysis) -> str:
     ):
         if frame[column].notna().any():
             parts.append(words)
+    if (frame["unsteady"] != "").any():
+        parts.append(f"slow step: one of over {SLOW} times the median")
     return f"{'; '.join(parts)}."
 
 
@@ -174,11 +177,14 @@ def environment(analysis: Analysis) -> str:
 
 
 def _outcome_cell(row: Mapping[str, Any]) -> Cell:
+    """The outcome; below it the reason, what failed at the end, and a mark of unsteady steps."""
     outcome, detail = _OUTCOMES[row["outcome"]], str(row["detail"])
     if row["invalid"] and row["outcome"] == COMPLETED:
         outcome, detail = "invalid", str(row["invalid"])
     # An error's message may be pages long; the whole of it is in the JSON.
-    return Cell(outcome, one_line(detail, limit=300))
+    below = [one_line(text, limit=300) for text in (detail, str(row["after_last_step"])) if text]
+    below += [str(row["unsteady"])] if row["unsteady"] else []
+    return Cell(outcome, "; ".join(below), title=one_line(row["unsteady_steps"], limit=300))
 
 
 def _history_cell(run: Run) -> Cell:

@@ -94,7 +94,7 @@ def _active(runs: Sequence[Run]) -> str:
             continue
         counts = {k: v for k, v in liger.items() if k not in ("parts", "expected")}
         active = sum(int(value) for value in counts.values() if known(value))
-        total = sum(liger.get("expected", liger.get("parts", {})).values())
+        total = sum((liger.get("expected") or liger.get("parts", {})).values())
         texts.append(
             "none" if not active else f"all {active}" if active == total else f"{active} of {total}"
         )

@@ -81,6 +81,19 @@ def inspect_parts(model: PreTrainedModel) -> Iterator[tuple[str, str, bool]]:
         yield "cross_entropy", "function", True
 
 
+def expected_parts(
+    parts: dict[str, dict[str, int]], kernels: Sequence[str], model_type: str
+) -> dict[str, int]:
+    """The parts that have to run Liger's code: of each kernel turned on, all that the model has.
+
+    Args:
+        parts, kernels, model_type: as for `check_liger`.
+    """
+    present = parts["present"]
+    asked = kernels_turned_on(model_type, kernels) if kernels else []
+    return {part: present[part] for part in asked if present.get(part)}
+
+
 def check_liger(parts: dict[str, dict[str, int]], kernels: Sequence[str], model_type: str) -> None:
     """Compare the active parts with the requested kernels: all parts of each must be active.
 

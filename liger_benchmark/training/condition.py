@@ -11,13 +11,13 @@ import hashlib
 import platform
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
 from liger_benchmark.sources.fetch import provenance
 from liger_benchmark.training import (
@@ -29,7 +29,7 @@ from liger_benchmark.training import (
     process_group,
     sharding,
 )
-from liger_benchmark.training.activation import active_liger_parts, check_liger
+from liger_benchmark.training.activation import active_liger_parts, check_liger, expected_parts
 from liger_benchmark.training.adapters import add_adapters, base_model
 from liger_benchmark.training.compile_counter import CompilationCounter
 from liger_benchmark.training.dataset import (
@@ -44,9 +44,10 @@ from liger_benchmark.training.device import (
     record_gpu_at_end,
     set_up_device,
 )
+from liger_benchmark.training.ending import AFTER_LAST_STEP, FINISHED, Ending, save
 from liger_benchmark.training.flops import flops_per_token
 from liger_benchmark.training.group_condition import train_group
-from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
+from liger_benchmark.training.isolated_process import ChildFailed, run_isolated, summary
 from liger_benchmark.training.measurement import EfficiencyCallback
 from liger_benchmark.training.model import (
     describe_weights,
@@ -57,7 +58,6 @@ from liger_benchmark.training.other_environment import run_elsewhere
 from liger_benchmark.training.out_of_memory import reason_or_raise
 from liger_benchmark.training.phases import Phases, position
 from liger_benchmark.training.row_counts import RowCounts
-from liger_benchmark.training.saving import run_steps, save
 from liger_benchmark.training.trainer import build_trainer
 from liger_benchmark.training.weights_place import give_memory, where_to_make_it
 
@@ -65,8 +65,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Send = Callable[[dict[str, Any]], None]
-# The arguments that every row of the history repeats, to identify its condition.
-IDENTITY = ("use_liger", BATCH_SIZE, "run")
 # Which runs were made one after the other by one process, and on which host. A host's name is
 # nobody's business: only whether two are the same.
 SESSION = {
@@ -91,28 +89,32 @@ def run_condition(
         devices: the GPUs to take it from, by index or UUID; by default all that are visible.
 
     Raises:
-        ChildFailed: if the run failed for another reason than the GPU's memory. Its `rows` are
-            those of the finished steps.
+        ChildFailed: if the run failed for another reason than the GPU's memory before the end of
+            its last step. Its `rows` are those of the finished steps.
     """
     rows: list[dict[str, Any]] = []
+    finished: dict[str, Any] = {}
 
-    def keep(row: dict[str, Any]) -> None:
-        rows.append(row)
-        on_row(row)
+    def keep(message: dict[str, Any]) -> None:
+        if FINISHED in message:
+            finished.update(message[FINISHED])
+        else:
+            rows.append(message)
+            on_row(message)
 
     folders = (Path(dataset_folder), Path(model_folder), Path(output_folder))
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
-        record, process_seconds = _in_its_process(arguments, folders, keep, devices)
+        record, of_process = _in_its_process(arguments, folders, keep, devices)
     except ChildFailed as error:
-        error.rows = rows
-        raise
+        if not finished:
+            error.rows = rows
+            raise
+        record, of_process = {**finished, AFTER_LAST_STEP: {"process": summary(error)}}, {}
     outcome = OUT_OF_MEMORY if "out_of_memory" in record else COMPLETED
-    phases = {
-        "process": process_seconds["process"],
-        **record.pop("phases"),
-        "teardown": process_seconds["teardown"],
-    }
+    phases = record.pop("phases")
+    if of_process:
+        phases = {"process": of_process["process"], **phases, "teardown": of_process["teardown"]}
     record = {"started_at": started_at, **SESSION, **record, "phases": phases}
     return Run(arguments, outcome, pd.DataFrame(rows), record)
 
@@ -150,11 +152,12 @@ def train(
     """Train one condition in this process, which must be fresh, and return its record.
 
     Args:
-        send: called with each step's history row.
+        send: called with each step's history row, and with the record after the last, see `ending`.
         callbacks: `transformers.TrainerCallback`s to add to the one that measures.
 
     Returns:
-        The record. If the GPU ran out of memory, it holds `out_of_memory`; other errors are raised.
+        The record. If the GPU ran out of memory before the end of the last step, it holds
+        `out_of_memory`; other errors until then are raised.
     """
     phases = Phases(begins=lambda name: process_group.says(send, name))
     record: dict[str, Any] = {}
@@ -169,8 +172,9 @@ def train(
         device,
         compilations=lambda: compilations.total,
         counts_tokens_seen=arguments.include_num_input_tokens_seen,
-        on_row=lambda row: send({k: getattr(arguments, k) for k in IDENTITY} | row),
     )
+    at_end = partial(record_gpu_at_end, device)
+    ending = Ending(send, arguments, callback, phases, record, at_end)
     try:
         with phases("data"):
             tokenizer = load_tokenizer(model_folder)
@@ -184,18 +188,19 @@ def train(
             )
             for other in callbacks:
                 trainer.add_callback(other)
-        with phases("training"):
-            run_steps(trainer, callback, record)
+            ending.observed = trainer.observed
+        with phases("training"), ending.kept():
+            trainer.train()
         with phases("save"):
-            _record_observation(trainer, model, record)
-            seen = trainer.observed
-            record["flops"] = flops_per_token(model, arguments, seen.lengths, seen.tokens)
-            save(trainer, arguments, record)
+            _record_end(ending, model, arguments)
+            with ending.kept("save"):
+                save(trainer, arguments)
     except Exception as error:
+        if ending.is_finished:  # in a rank of a group, which `run_condition` keeps
+            raise
         out_of_memory = reason_or_raise(error, record["environment"]["gpu"])
         record["out_of_memory"] = {**position(phases, callback), **out_of_memory}
-    if isinstance(device, CudaDevice):
-        record_gpu_at_end(device, record)
+        at_end(record)
     record["phases"] = phases.with_steps(callback)
     return record
 
@@ -222,10 +227,14 @@ def _trainer(
     return trainer
 
 
-def _record_observation(trainer: Any, model: PreTrainedModel, record: dict[str, Any]) -> None:
-    record |= trainer.observed.record()
-    end = weights_checksum(model)
-    record["proof"]["weights_changed"] = end != record["weights"]["checksum"]
+def _record_end(ending: Ending, model: PreTrainedModel, arguments: TrainingArguments) -> None:
+    """Record whether the steps changed the weights, and the FLOPs that they took."""
+    record, seen = ending.record, ending.observed
+    with ending.kept("record"):
+        end = weights_checksum(model)
+        record["proof"]["weights_changed"] = end != record["weights"]["checksum"]
+    with ending.kept("record", others_wait=False):
+        record["flops"] = flops_per_token(model, arguments, seen.lengths, seen.tokens)
 
 
 def _prepare_rows(
@@ -272,7 +281,8 @@ def _prepare_model(
     parts = active_liger_parts(model)
     kernels = arguments.liger_kernels if arguments.use_liger else ()
     check_liger(parts, kernels, model.config.model_type)
-    record["liger"] = {**parts["active"], "parts": parts["present"]}
+    expected = expected_parts(parts, kernels, model.config.model_type)
+    record["liger"] = {**parts["active"], "parts": parts["present"], "expected": expected}
     if arguments.use_hub_kernels:
         hub_kernels.put_in_place(model)
     model = add_adapters(model, arguments)

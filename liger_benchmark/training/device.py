@@ -222,8 +222,13 @@ def memory_of_others(gpu: dict[str, Any] | None) -> float:
     return max(environment.memory_used_MB() - ours, 0.0)
 
 
-def record_gpu_at_end(device: CudaDevice, record: dict[str, Any]) -> None:
-    """Record what the GPU and its allocator did, and what others hold of its memory now."""
+def record_gpu_at_end(device: Device, record: dict[str, Any]) -> None:
+    """Record what the GPU and its allocator did, and what others hold of its memory now.
+
+    Nothing is recorded of a CPU.
+    """
+    if not isinstance(device, CudaDevice):
+        return
     record["memory"] = device.retries()
     gpu = record["environment"]["gpu"]
     gpu |= {"clocks_end": environment.clocks(), "window": device.monitor.window()}

@@ -12,6 +12,7 @@ from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.training import process_group, ranks, sharding
+from liger_benchmark.training.ending import FINISHED
 from liger_benchmark.training.group_measurement import GroupRows, group_record
 from liger_benchmark.training.process_group import MARK, GroupEnds, run_group
 
@@ -32,15 +33,22 @@ def train_group(
     """Train one condition in a group of `n_gpus` ranks, and return its record.
 
     Args:
-        send: called with the group's history row of each step.
+        send: called with the group's history row of each step, and with its record when all ranks
+            have finished their last step, see `ending`.
 
     Raises:
         ChildFailed: with the error of the rank that failed first.
     """
     rows = GroupRows(arguments.n_gpus)
+    finished: dict[int, dict[str, Any]] = {}
 
     def on_message(rank: int, message: dict[str, Any]) -> None:
-        if MARK not in message:
+        if FINISHED in message:
+            finished[rank] = message[FINISHED]
+            if len(finished) == arguments.n_gpus:
+                of_ranks = [finished[i] for i in range(arguments.n_gpus)]
+                send({FINISHED: group_record(of_ranks, rows)})
+        elif MARK not in message:
             for row in rows.add(rank, message):
                 send(row)
 

@@ -124,7 +124,7 @@ def group_record(records: Sequence[dict[str, Any]], rows: GroupRows) -> dict[str
             "checksum": hashlib.sha256(checksums.encode()).hexdigest()[:16],
             "padding_fraction": round(sum(b["padding_fraction"] for b in batches) / n_ranks, 4),
         }
-    if "memory" in record:
+    if all("memory" in one for one in records):
         record["memory"] = {
             key: max(one["memory"][key] for one in records) for key in record["memory"]
         }

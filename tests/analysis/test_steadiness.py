@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support import grids
 
-from liger_benchmark.analysis.steadiness import SLOW, unsteady_steps
+from liger_benchmark.analysis.steadiness import SLOW, unsteady_mark, unsteady_steps
 from liger_benchmark.columns import STEP_COMPILATIONS
 from liger_benchmark.run import OUT_OF_MEMORY, Run
 
@@ -51,3 +51,15 @@ def test_only_completed_runs_with_timed_steps_are_looked_at() -> None:
     run.history.loc[7, "step_seconds"] *= 3
     assert unsteady_steps(Run(run.training_args, OUT_OF_MEMORY, run.history)) == []
     assert unsteady_steps(Run(run.training_args, "completed")) == []
+
+
+def test_the_mark_counts_compiled_and_slow_steps_apart() -> None:
+    run = some_run()
+    assert unsteady_mark(run) == ("", "")
+    run.history.loc[5, STEP_COMPILATIONS] = 2
+    run.history.loc[[7, 8], "step_seconds"] = 0.5
+    assert unsteady_mark(run) == (
+        "1 step compiled, 2 slow steps",
+        "step 6: 169 ms, median 169 ms, 2 compilations; step 8: 500 ms, median 169 ms; "
+        "step 9: 500 ms, median 169 ms",
+    )

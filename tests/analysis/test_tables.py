@@ -11,8 +11,8 @@ import pytest
 from support import grids
 from support.tables import row
 
+from liger_benchmark.analysis.loss_difference import BF16_LOSS_BOUND
 from liger_benchmark.analysis.tables import analyse
-from liger_benchmark.analysis.validity import BF16_LOSS_BOUND
 from liger_benchmark.columns import (
     AVG_TOKENS_PER_SECOND,
     TOTAL_PEAK_RESERVED_MB,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from support import grids
+from support.runs import PARTS
 
-from liger_benchmark.analysis.validity import (
+from liger_benchmark.analysis.loss_difference import (
     BF16_LOSS_BOUND,
     FP32_LOSS_BOUND,
-    invalid_reasons,
     loss_bound,
     loss_difference,
 )
+from liger_benchmark.analysis.validity import invalid_reasons
 from liger_benchmark.run import FAILED, OUT_OF_MEMORY, Run
 
 
@@ -108,7 +110,7 @@ def test_a_failed_run_is_neither_valid_nor_invalid() -> None:
     assert reasons(runs) == {}
 
 
-def with_kernels(kernels: list[str] | None, active: dict[str, int]) -> list[Run]:
+def with_kernels(kernels: list[str] | None, active: dict[str, Any]) -> list[Run]:
     own = {"use_liger": True} | ({"liger_kernels": kernels} if kernels else {})
     runs = grids.grid(sizes=(16,), repeats=1, arms={"vanilla": {}, "with Liger": own}, steps=4)
     runs[1].record["liger"] |= active
@@ -119,7 +121,16 @@ def with_kernels(kernels: list[str] | None, active: dict[str, int]) -> list[Run]
     ("kernels", "active", "reason"),
     [
         (None, {}, None),
-        (None, {"rope": 0}, None),  # the architecture may have none
+        # The architecture has none, or Liger has none for it.
+        (None, {"rope": 0, "parts": PARTS | {"rope": 0}}, None),
+        (None, {"rope": 0, "expected": {k: n for k, n in PARTS.items() if k != "rope"}}, None),
+        (None, {"rope": 0}, "Liger's rope was active in 0 of 32 places"),
+        (None, {"rope": 0, "expected": PARTS}, "Liger's rope was active in 0 of 32 places"),
+        (
+            None,
+            {"cross_entropy": 1},
+            "parts of Liger were active that it did not ask for: cross_entropy",
+        ),
         (None, {"rms_norm": 1}, "Liger's rms_norm was active in 1 of 65 places"),
         (None, {"swiglu": 31}, "Liger's swiglu was active in 31 of 32 places"),
         (["rope", "rms_norm"], {}, None),
@@ -133,7 +144,7 @@ def with_kernels(kernels: list[str] | None, active: dict[str, int]) -> list[Run]
     ],
 )
 def test_the_active_kernels_have_to_be_those_asked_for_in_all_places(
-    kernels: list[str] | None, active: dict[str, int], reason: str | None
+    kernels: list[str] | None, active: dict[str, Any], reason: str | None
 ) -> None:
     expected = {} if reason is None else {("with Liger", 16): reason}
     assert reasons(with_kernels(kernels, active)) == expected

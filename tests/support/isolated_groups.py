@@ -105,6 +105,32 @@ def _short_of_memory(*args: Any, **kwargs: Any) -> dict[str, Any]:
     return condition.train(*args, **kwargs)
 
 
+def train_with_an_evaluation_that_fails(
+    send: Send,
+    arguments: TrainingArguments,
+    dataset_folder: Path,
+    model_folder: Path,
+    output_folder: Path,
+) -> dict[str, Any]:
+    """Train in a group whose rank 1 cannot evaluate after the last step, while rank 0 waits."""
+    return group_condition.train_group(
+        send, _evaluating_in_rank_0, arguments, dataset_folder, model_folder, output_folder
+    )
+
+
+def _evaluating_in_rank_0(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    import torch
+    import trl
+
+    def evaluate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if ranks.rank() == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB. …")
+        torch.distributed.all_reduce(torch.ones(1))
+
+    trl.SFTTrainer.evaluate = evaluate  # type: ignore[method-assign]
+    return condition.train(*args, **kwargs)
+
+
 def train_with_weights_on_the_host(
     send: Send,
     arguments: TrainingArguments,

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import importlib
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.training import condition
+from liger_benchmark.training import condition, out_of_memory
+from liger_benchmark.training.ending import FINISHED
 from liger_benchmark.training.measurement import EfficiencyCallback
 
 Send = Callable[[Any], None]
 OUT_OF_MEMORY = "out of memory"
 ANYTHING_ELSE = "anything else"
+FULL_DISK = "full disk"
+NO_PERMISSION = "no permission"
+KILLED = "killed"
+NEIGHBOUR = "neighbour"  # memory runs out while another process holds 2.5 GiB of it
+ERRORS = {
+    ANYTHING_ELSE: RuntimeError("something else broke"),
+    FULL_DISK: OSError(errno.ENOSPC, "No space left on device"),
+    NO_PERMISSION: PermissionError(errno.EACCES, "Permission denied"),
+}
 
 
 def train_with_fault(
@@ -28,17 +41,22 @@ def train_with_fault(
 ) -> dict[str, Any]:
     """Train, and raise at `stage`: model, first step, mid-run (step 2), optimizer or callback.
 
-    Or in the first evaluation, the first checkpoint, or as the run is saved at its end.
+    Or in the first evaluation, the first checkpoint, or in a function that is called at the end.
+
+    Args:
+        kind: `OUT_OF_MEMORY`, `NEIGHBOUR`, `KILLED` or a key of `ERRORS`.
     """
     import torch
     import trl
 
     def fault() -> None:
-        if kind == OUT_OF_MEMORY:
+        if kind == KILLED:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind in (OUT_OF_MEMORY, NEIGHBOUR):
             raise torch.OutOfMemoryError(
                 "CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of …"
             )
-        raise RuntimeError("something else broke")
+        raise ERRORS[kind]
 
     def failing_at(step: int, original: Callable[..., Any]) -> Callable[..., Any]:
         calls = iter(range(1, 1000))
@@ -50,6 +68,9 @@ def train_with_fault(
 
         return call
 
+    if kind == NEIGHBOUR:
+        out_of_memory.memory_of_others = lambda gpu: 2560.0
+        condition.reason_or_raise = lambda error, gpu: out_of_memory.reason_or_raise(error, {})
     if stage == "model":
         condition.load_model = failing_at(1, condition.load_model)
     elif stage == "optimizer":
@@ -58,8 +79,11 @@ def train_with_fault(
         EfficiencyCallback.on_step_end = failing_at(  # type: ignore[method-assign]
             2, EfficiencyCallback.on_step_end
         )
-    elif stage in ("evaluate", "_save_checkpoint", "save_state"):
-        setattr(trl.SFTTrainer, stage, failing_at(1, getattr(trl.SFTTrainer, stage)))
+    elif stage in ("evaluate", "_save_checkpoint", "save_state", "save_model"):
+        call = 2 if stage == "save_model" else 1  # a checkpoint has saved the model before
+        setattr(trl.SFTTrainer, stage, failing_at(call, getattr(trl.SFTTrainer, stage)))
+    elif stage in ("weights_checksum", "flops_per_token", "record_gpu_at_end"):
+        setattr(condition, stage, failing_at(1, getattr(condition, stage)))
     else:
         trl.SFTTrainer.training_step = failing_at(
             1 if stage == "first step" else 2, trl.SFTTrainer.training_step
@@ -92,6 +116,8 @@ def effective_configuration(
     output_folder: Path,
 ) -> dict[str, Any]:
     """All settings of the live trainer and model, as plain values to compare."""
+    import trl
+
     built: list[Any] = []
     build_trainer = condition.build_trainer
 
@@ -100,11 +126,22 @@ def effective_configuration(
         return built[0]
 
     condition.build_trainer = keep
-    entropy_of_logits: list[Any] = []
-    trl_module = importlib.import_module("trl.trainer.sft_trainer")
-    trl_module.entropy_from_logits = entropy_of_logits.append  # type: ignore[attr-defined]
+    losses_of_trl = 0
+    loss_of_trl = trl.SFTTrainer.compute_loss
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal losses_of_trl
+        losses_of_trl += 1
+        return loss_of_trl(*args, **kwargs)
+
+    trl.SFTTrainer.compute_loss = counted  # type: ignore[method-assign]
     rows: list[dict[str, Any]] = []
-    condition.train(rows.append, arguments, dataset_folder, model_folder, output_folder)
+
+    def keep(message: dict[str, Any]) -> None:
+        if FINISHED not in message:
+            rows.append(message)
+
+    condition.train(keep, arguments, dataset_folder, model_folder, output_folder)
     trainer = built[0]
     model = trainer.model
     dynamo = importlib.import_module("torch._dynamo.utils")
@@ -127,7 +164,7 @@ def effective_configuration(
         "rows": [list(ids) for ids in trainer.train_dataset["input_ids"]],
         "labels": [list(ids) for ids in trainer.train_dataset["labels"]],
         "logged": [sorted(row) for row in rows],
-        "times that trl worked out entropy from logits": len(entropy_of_logits),
+        "losses that trl worked out, with entropy and accuracy": losses_of_trl,
         "forward": model.forward.__func__.__module__,
         "seeds": dataclasses.asdict(arguments)["seed"],
     }

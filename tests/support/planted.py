@@ -15,7 +15,7 @@ from unittest import mock
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.run import Run
-from liger_benchmark.training import condition, heads
+from liger_benchmark.training import condition, heads, trainer
 
 Send = Callable[[Any], None]
 Change = Callable[[Any], None]
@@ -205,6 +205,22 @@ def compute_all_logits_for_the_chunked_loss() -> None:
     heads.put_in_place = put_and_undo
 
 
+def leave_trls_head_for_the_chunked_loss() -> None:
+    """TRL's own head and loss, which works out entropy and accuracy of every token besides."""
+    measured = trainer._Measured
+
+    def loss_of_trl(self: Any, *args: Any, **options: Any) -> Any:
+        return super(measured, self).compute_loss(*args, **options)
+
+    measured._loss = loss_of_trl  # type: ignore[method-assign]
+
+    def leave(model: Any, *args: Any, **options: Any) -> dict[str, Any]:
+        heads.head_in_place = lambda model: heads.CHUNKED
+        return {"loss_type": heads.CHUNKED}
+
+    heads.put_in_place = leave
+
+
 def put_no_head_in_place() -> None:
     def put_nothing(model: Any, *args: Any, **options: Any) -> dict[str, Any]:
         vars(model).pop("forward", None)
@@ -239,6 +255,7 @@ FAULTS: dict[str, Callable[[], list[Any] | None]] = {
     "one layer not checkpointed": drop_checkpointing_from_one_layer,
     "plain loss for PyTorch's": compute_the_plain_loss_for_pytorchs,
     "all logits for the chunked loss": compute_all_logits_for_the_chunked_loss,
+    "TRL's head for the chunked loss": leave_trls_head_for_the_chunked_loss,
     "no head in place": put_no_head_in_place,
     "nothing": nothing,
 }

@@ -197,7 +197,7 @@ def _record(
     }  # fmt: skip
     if outcome == COMPLETED:
         record |= {
-            "batches": {"checksum": f"batches-{_rows(args)}"},
+            "batches": {"checksum": f"batches-{_rows(args)}", "padding_fraction": 0.12},
             "gradients": _gradients(args),
             "proof": _proof(args),
         }

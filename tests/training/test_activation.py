@@ -8,7 +8,12 @@ import pytest
 from support.isolated_parts import liger_parts
 
 from liger_benchmark.choices import DEFAULT_LIGER_KERNELS
-from liger_benchmark.training.activation import LEFT_TO_TRANSFORMERS, LigerMismatch, check_liger
+from liger_benchmark.training.activation import (
+    LEFT_TO_TRANSFORMERS,
+    LigerMismatch,
+    check_liger,
+    expected_parts,
+)
 from liger_benchmark.training.isolated_process import run_isolated
 from liger_benchmark.training.liger_kernels import liger_architectures
 
@@ -24,6 +29,14 @@ def test_a_model_with_all_parts_active_matches() -> None:
     check_liger(parts(), DEFAULT_LIGER_KERNELS, "llama")
     check_liger(parts(swiglu=0, rope=0), ["rms_norm", "fused_linear_cross_entropy"], "llama")
     check_liger(parts(**dict.fromkeys(PRESENT, 0)), [], "llama")
+
+
+def test_the_parts_that_are_expected_are_those_that_liger_has_kernels_for() -> None:
+    assert expected_parts(parts(), DEFAULT_LIGER_KERNELS, "llama") == PRESENT
+    assert expected_parts(parts(), ["rope"], "llama") == {"rope": 32}
+    assert expected_parts(parts(), [], "llama") == {}
+    granite = expected_parts(parts(), DEFAULT_LIGER_KERNELS, "granite")
+    assert granite == {k: n for k, n in PRESENT.items() if k != "fused_linear_cross_entropy"}
 
 
 @pytest.mark.parametrize(("part", "active"), [("rms_norm", 64), ("rms_norm", 1), ("swiglu", 31)])

@@ -12,7 +12,7 @@ import pytest
 from support import isolated_training
 from support.tiny import TINY
 
-from liger_benchmark.analysis.validity import BF16_LOSS_BOUND
+from liger_benchmark.analysis.loss_difference import BF16_LOSS_BOUND
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.training import condition, environment
@@ -63,12 +63,13 @@ def test_a_vanilla_run_after_a_liger_run_uses_no_liger_code(runs: dict[str, Run]
     assert [runs["vanilla"].record["liger"][part] for part in PARTS] == [0, 0, 0, 0]
     present = runs["vanilla"].record["liger"]["parts"]
     assert present == {"rms_norm": 5, "swiglu": 2, "rope": 2, "fused_linear_cross_entropy": 1}
+    assert runs["vanilla"].record["liger"]["expected"] == {}
 
 
 def test_all_parts_of_liger_are_active_in_its_arm(runs: dict[str, Run]) -> None:
     for name in ("liger", "liger again"):
         record = runs[name].record["liger"]
-        assert {part: record[part] for part in PARTS} == record["parts"]
+        assert {part: record[part] for part in PARTS} == record["parts"] == record["expected"]
 
 
 def test_the_arms_start_from_the_same_weights_and_see_the_same_rows(runs: dict[str, Run]) -> None:
@@ -171,7 +172,19 @@ def test_the_arms_differ_in_nothing_but_liger(
     assert found[True]["args.optim"] == "sgd"
     assert found[True]["model.dtype"] == "float32"
     assert found[True]["attention"] == "sdpa"
-    assert found[False]["times that trl worked out entropy from logits"] == 0
+    assert found[False]["losses that trl worked out, with entropy and accuracy"] == 0
+
+
+@pytest.mark.parametrize(("loss_type", "n_losses"), [("chunked_nll", 0), ("trl", TINY.max_steps)])
+def test_only_the_arm_of_trls_head_computes_entropy_and_accuracy(
+    loss_type: str, n_losses: int, dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    found, _ = run_isolated(
+        isolated_training.effective_configuration,
+        *(replace(TINY, loss_type=loss_type), dataset_folder, model_folder, tmp_path),
+        on_message=lambda message: None,
+    )
+    assert found["losses that trl worked out, with entropy and accuracy"] == n_losses
 
 
 def test_an_arms_settings_are_active_in_the_live_trainer(
@@ -231,43 +244,6 @@ def test_running_out_of_memory_is_recorded_with_phase_and_step(
     assert "1.50 GiB" in refused["message"]
     assert {"allocated_MB", "reserved_MB"} <= refused.keys()
     assert len(rows) == n_rows
-
-
-def train_with_fault(
-    stage: str, arguments: TrainingArguments, dataset: Path, model: Path, output: Path
-) -> tuple[dict[str, Any], list[Any]]:
-    """The record and the rows of a run in which memory runs out at `stage`."""
-    rows: list[Any] = []
-    record, _ = run_isolated(
-        isolated_training.train_with_fault,
-        *(stage, isolated_training.OUT_OF_MEMORY, arguments, dataset, model, output),
-        on_message=rows.append,
-    )
-    return record, rows
-
-
-def test_running_out_of_memory_in_an_evaluation_is_not_booked_as_a_steps(
-    dataset_folder: Path, model_folder: Path, tmp_path: Path
-) -> None:
-    arguments = replace(TINY, eval_strategy="epoch")
-    record, rows = train_with_fault("evaluate", arguments, dataset_folder, model_folder, tmp_path)
-    refused = record["out_of_memory"]
-    assert (refused["phase"], refused["step"]) == ("evaluation", 3)
-    assert len(rows) == 3
-
-
-@pytest.mark.parametrize(
-    ("stage", "save_strategy"), [("save_state", "no"), ("_save_checkpoint", "epoch")]
-)
-def test_a_finished_run_is_not_lost_if_it_cannot_be_saved(
-    stage: str, save_strategy: str, dataset_folder: Path, model_folder: Path, tmp_path: Path
-) -> None:
-    arguments = replace(TINY, save_strategy=save_strategy)
-    record, rows = train_with_fault(stage, arguments, dataset_folder, model_folder, tmp_path)
-    assert "out_of_memory" not in record
-    assert record["save_error"].startswith("CUDA out of memory. Tried to allocate 1.50 GiB")
-    assert len(rows) == 3
-    assert record["proof"]["weights_changed"] is True
 
 
 @pytest.mark.parametrize("stage", ["model", "first step", "mid-run", "optimizer", "callback"])

@@ -15,6 +15,7 @@ from liger_benchmark.analysis.validity import invalid_reasons
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.training.condition import run_condition
+from liger_benchmark.training.ending import FINISHED
 from liger_benchmark.training.isolated_process import run_isolated
 
 # At the global batch of four rows.
@@ -140,11 +141,11 @@ def test_arms_agree_under_each_way_of_sharing(
 
 
 def trained_by(function: Any, arguments: TrainingArguments, *folders: Path) -> tuple[Any, list]:
-    rows: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
     record, _ = run_isolated(
-        function, arguments, *folders, on_message=rows.append, has_children=True
+        function, arguments, *folders, on_message=messages.append, has_children=True
     )
-    return record, rows
+    return record, [message for message in messages if FINISHED not in message]
 
 
 def test_memory_short_in_one_rank_is_a_result_with_the_steps_that_all_finished(

@@ -10,7 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from liger_benchmark.report.figures.drawing import accessible
-from liger_benchmark.wording import NO_VALUE, known
+from liger_benchmark.wording import MINUS, NO_VALUE, known
+
+# A date, and a range such as 34–42%, with the bracket that holds it.
+_UNBROKEN = re.compile(
+    rf"\b\d{{4}}-\d{{2}}-\d{{2}}\b|\(?{MINUS}?\b\d[\d.,]*{NO_VALUE}\d[\d.,]*\d*%?\)?"
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,14 @@ class Column:
 def escape(value: Any) -> str:
     """`value` as text that HTML shows as it is, in an attribute too."""
     return html.escape(str(value), quote=True)
+
+
+def unbroken(value: Any) -> str:
+    """`value` as HTML text in which no line ends within a date or a range of numbers.
+
+    A browser breaks lines at their hyphens and dashes.
+    """
+    return _UNBROKEN.sub(r'<span class="unbroken">\g<0></span>', escape(value))
 
 
 def number_cell(value: Any, write: Callable[[float], str], detail: str = "") -> Cell:
@@ -68,12 +81,12 @@ def arm_cell(arm: str) -> Cell:
 
 def paragraph(text: str, css_class: str = "") -> str:
     """A paragraph of plain text."""
-    return f"<p{_class(css_class)}>{escape(text)}</p>"
+    return f"<p{_class(css_class)}>{unbroken(text)}</p>"
 
 
 def items(texts: Iterable[str], css_class: str) -> str:
     """A list of plain texts; nothing at all if there is none."""
-    inner = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    inner = "".join(f"<li>{unbroken(text)}</li>" for text in texts)
     return f"<ul{_class(css_class)}>{inner}</ul>" if inner else ""
 
 
@@ -147,11 +160,30 @@ def _scroll(content: str, label: str) -> str:
 def download(name: str, media_type: str, text: str, label: str) -> str:
     """A link that holds the file `name` itself; only letters that need it are encoded."""
     # Everything printable but what would end the attribute, the data or its encoding.
-    safe = "!$'()*+,-./:;=?@[]^_`{|}~ "
-    data = quote(text, safe=safe).replace("'", "%27").replace(" ", "%20")
+    safe = '!$"()*+,-./:;=?@[]^_`{|}~ '
+    data = quote(text, safe=safe).replace(" ", "%20")
+    # In single quotes, since JSON is full of double ones.
     return (
-        f'<a download="{escape(name)}" href="data:{media_type};charset=utf-8,{data}">'
+        f"<a download=\"{escape(name)}\" href='data:{media_type};charset=utf-8,{data}'>"
         f"{escape(label)}</a>"
+    )
+
+
+def part_button(name: str, whole: str, first: int, last: int, label: str) -> str:
+    """A button that saves lines of a file that is in the page, with that file's first line.
+
+    It is hidden until the page's script has made it work. What the page holds twice, it holds once
+    this way.
+
+    Args:
+        name: of the file that is saved.
+        whole: the name that the file is downloaded by.
+        first, last: its lines, counted from 0; the last is not among them.
+    """
+    return (
+        f'<button type="button" class="part" hidden data-name="{escape(name)}" '
+        f'data-whole="{escape(whole)}" data-lines="{first},{last}" '
+        f'aria-label="Save {escape(name)}">{escape(label)}</button>'
     )
 
 
@@ -167,9 +199,9 @@ def _cell(cell: Cell, position: int) -> str:
     value = (
         "" if not cell.is_number else f' data-value="{"" if cell.value is None else cell.value}"'
     )
-    inner = escape(cell.text) if cell.markup is None else cell.markup
+    inner = unbroken(cell.text) if cell.markup is None else cell.markup
     if cell.detail:
-        inner += f"<small>{escape(cell.detail)}</small>"
+        inner += f"<small>{unbroken(cell.detail)}</small>"
     css_class = "num" if cell.is_number else "text"
     return f"<{tag}{_class(css_class)}{value}>{inner}</{tag[:2]}>"
 

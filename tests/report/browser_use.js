@@ -96,6 +96,13 @@ window.addEventListener("load", async function () {
     found.png = pictures[0];
   }
 
+  var part = document.querySelector("button.part");
+  if (part) {
+    names.length = texts.length = 0;
+    part.click();
+    found.part = [names[0], texts[0].split("\n"), part.hidden];
+  }
+
   all("details").forEach(function (d) { d.open = false; });
   dispatchEvent(new Event("beforeprint"));
   found.openInPrint = all("details").every(function (d) { return d.open; });

@@ -99,6 +99,14 @@ def test_a_figure_is_saved_as_svg_and_png_in_colours_of_its_own(complete: dict[s
     assert complete["png"].startswith("data:image/png;base64,iVBORw0K")  # a PNG's first bytes
 
 
+def test_the_steps_of_one_run_are_saved_from_those_of_all(complete: dict[str, Any]) -> None:
+    name, lines, hidden = complete["part"]
+    assert not hidden and name.endswith(".csv")
+    assert lines[0].startswith("arm,use_liger,") and lines[-1] == ""
+    assert len(lines) == 1 + 40 + 1
+    assert [line.split(",")[4] for line in lines[1:-1]] == [str(step + 1) for step in range(40)]
+
+
 def test_print_unfolds_everything_and_folds_it_again(
     complete: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -127,6 +127,8 @@ def _about_missing_proofs(grid: MeasuredGrid) -> Iterator[str]:
 
 
 def _about_unsteady_steps(grid: MeasuredGrid) -> Iterator[str]:
+    if grid.hardware.trial:
+        return  # its timings mean nothing
     unsteady = [step for run in grid.runs for step in unsteady_steps(run)]
     compiling = [step for step in unsteady if step.compilations]
     for steps, words in (

@@ -137,7 +137,7 @@ def folded(summary: str, content: str) -> str:
 def table(
     caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], css_class: str = ""
 ) -> str:
-    """A table whose first column heads its rows; a class is "dense" or "dense sortable"."""
+    """A table whose first column heads its rows; a class is "dense" or "words"."""
     head = "".join(
         f'<th scope="col"{_class("num" if column.is_number else "")}>{escape(column.heading)}</th>'
         for column in columns

@@ -49,6 +49,8 @@ _METHOD = (
     "Tokens include padding, as in the blog."
 )
 
+_LONG_HEADLINE = 200  # letters: four lines in the console's frame
+
 
 def results(analysis: Analysis) -> str:
     """The body of "Benchmarking Results": the answer first, what it rests on after it."""
@@ -56,7 +58,7 @@ def results(analysis: Analysis) -> str:
     return "".join(
         [
             "".join(paragraph(text, "notice") for text in notices),
-            paragraph(analysis.headline, "headline"),
+            paragraph(analysis.headline, _headline_class(analysis.headline)),
             _under_the_headline(analysis, warnings),
             answer(analysis),
             *(
@@ -75,6 +77,11 @@ def results(analysis: Analysis) -> str:
             ),
         ]
     )
+
+
+def _headline_class(text: str) -> str:
+    """Long ones are set smaller, so that the picture below stays on the first screen."""
+    return "headline long" if len(text) > _LONG_HEADLINE else "headline"
 
 
 def _notices_and_warnings(analysis: Analysis) -> tuple[list[str], list[str]]:

@@ -57,6 +57,7 @@ _TEXT = """
   margin: 0 0 8px; max-width: none; overflow-wrap: anywhere; text-wrap: pretty;
 }
 .lb .unbroken { white-space: nowrap; }
+.lb .headline.long { font-size: 21px; }
 .lb .what, .lb .note, .lb figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.45; }
 .lb .what { margin: 0 0 2px; max-width: none; overflow-wrap: anywhere; }
 .lb .actions { margin: 6px 0 0; max-width: none; font-size: 14px; }
@@ -72,6 +73,7 @@ _TEXT = """
 .lb .warnings li { margin: 2px 0; }
 .lb .actions + .note { margin-top: 10px; }
 .lb .code { margin-bottom: 10px; }
+.lb ul.failed { font-size: 14px; margin: 8px 0; padding-left: 22px; overflow-wrap: anywhere; }
 .lb .verdict { font-weight: 600; }
 .lb pre {
   background: var(--soft); color: var(--fg); padding: 12px 16px; margin: 8px 0 6px;
@@ -182,12 +184,12 @@ _WINDOWS = """
 }
 @media screen and (max-width: 600px) {
   .lb { padding: 12px 14px 32px; }
-  .lb .headline { font-size: 20px; }
+  .lb .headline, .lb .headline.long { font-size: 20px; }
   .lb .what, .lb .note, .lb figcaption { font-size: 13px; }
   .lb figure .wide { display: none; }
   .lb figure .narrow { display: block; }
   .lb figure .only { min-width: 560px; }
-  .lb table:not(.dense) td.text { min-width: 9.5em; }
+  .lb table.words td.text { min-width: 11em; }
   .lb caption > span {
     display: inline-block; position: sticky; left: 0; max-width: calc(100vw - 30px);
   }
@@ -205,7 +207,7 @@ _WINDOWS = """
   .lb .dense th, .lb .dense td { padding: 3px 4px 3px 0; }
   .lb .dense small, .lb small { font-size: 7.5pt; }
   .lb thead { display: table-header-group; break-inside: avoid; }
-  .lb tr, .lb figure, .lb pre, .lb .notice { break-inside: avoid; }
+  .lb :is(p, tr, figure, .notice, table.words) { break-inside: avoid; }
   .lb h2, .lb h3, .lb caption, .lb summary, .lb h3 + p { break-after: avoid; }
   .lb details::details-content { content-visibility: visible; height: auto; display: block; }
 }

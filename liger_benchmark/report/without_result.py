@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pandas as pd
-
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.markup import escape, heading, items
 from liger_benchmark.run import FAILED, OUT_OF_MEMORY
 from liger_benchmark.validation import one_line
-from liger_benchmark.wording import batch_sizes, plural
+from liger_benchmark.wording import plural
 
 _ANCHOR = "failed"
 
@@ -21,7 +19,7 @@ def without_result(analysis: Analysis) -> str:
     texts = [
         *_ended(analysis, FAILED, "failed"),
         *_ended(analysis, OUT_OF_MEMORY, "out of memory"),
-        *_invalid(analysis),
+        *(caveat.text for caveat in analysis.caveats if caveat.kind == "invalid"),
     ]
     if not texts:
         return ""
@@ -51,9 +49,3 @@ def _ended(analysis: Analysis, outcome: str, words: str) -> Iterator[str]:
     for (arm, size), rows in ended.groupby(["arm", BATCH_SIZE], sort=False):
         reason = one_line(str(rows["detail"].iloc[0]), limit=200)
         yield f"{arm} at batch size {size}: {plural(len(rows), 'run')} {words}; {reason}"
-
-
-def _invalid(analysis: Analysis) -> Iterator[str]:
-    cells: pd.DataFrame = analysis.cells[analysis.cells["invalid"] != ""]
-    for (arm, reason), rows in cells.groupby(["arm", "invalid"], sort=False):
-        yield f"{arm} at {batch_sizes(rows[BATCH_SIZE])}: invalid; {reason}"

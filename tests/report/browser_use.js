@@ -91,7 +91,7 @@ window.addEventListener("load", async function () {
   if (saved) {
     all("button.save", saved).forEach(function (b) { b.click(); });
     for (var i = 0; i < 100 && names.length < 2; i++) await wait(50);
-    found.files = names;
+    found.files = names.slice();
     found.svg = texts[0];
     found.png = pictures[0];
   }

@@ -47,8 +47,9 @@ def test_the_contents_lead_to_their_headings_and_unfold_what_is_there(
 ) -> None:
     titles = [title for title, _ in complete["anchors"]]
     assert titles == [
-        "Throughput", "Peak reserved memory", "What to turn on", "The blog’s claims",
-        "By batch size", "Training curves", "Where the time goes", "Runs", "Environment",
+        "Throughput", "Peak reserved memory", "What to turn on",
+        "Failed, out of memory or invalid", "The blog’s claims", "By batch size",
+        "Training curves", "Where the time goes", "Runs", "Environment",
     ]  # fmt: skip
     assert all(there for _, there in complete["anchors"])
     assert complete["runs"] == ["#runs", True]

@@ -61,6 +61,7 @@ def test_arms_that_are_invalid_for_one_reason_are_one_sentence_and_are_counted()
         "their losses differ from the baseline's by up to 30% and 60%"
     )
     assert link_to_without_result(analysis) == '<a href="#failed">2 cells invalid</a>'
+    assert f"<li>{first} and {second} at batch size 8 are invalid, " in without_result(analysis)
 
 
 def test_the_memory_cap_stands_under_the_headline() -> None:

@@ -50,7 +50,7 @@ from liger_benchmark.flyte.credentials import HF_SECRET, WANDB_SECRET, requested
 from liger_benchmark.flyte.endings import ends_plainly
 from liger_benchmark.flyte.execution import is_local, storage
 from liger_benchmark.flyte.group_size import conditions_at_once
-from liger_benchmark.flyte.local_run import grid_run
+from liger_benchmark.flyte.local_run import checked_rows, grid_run
 from liger_benchmark.flyte.reporting import analyse_and_publish, published_page
 from liger_benchmark.flyte.settings import WANDB_ENTITY, WANDB_PROJECT
 from liger_benchmark.flyte.wandb_task import track_with_wandb
@@ -86,7 +86,7 @@ def download_dataset(
     with_hub_token()
     part = (dataset_config, dataset_split)
     folder = storage() / "sources" / "dataset" / fetch.folder_name(dataset_name, *part)
-    return FlyteDirectory(str(fetch.fetch_dataset(dataset_name, folder, *part)))
+    return FlyteDirectory(str(checked_rows(fetch.fetch_dataset(dataset_name, folder, *part))))
 
 
 @task(

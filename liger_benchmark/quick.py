@@ -25,7 +25,7 @@ from liger_benchmark.training.environment import visible_gpu
 PROJECT = Path(__file__).resolve().parents[1]
 # As `examples/quick.yaml`.
 ON_A_GPU = {
-    "dataset_format": "text",
+    "dataset_format": "auto",
     "max_seq_length": 512,
     "max_steps": 10,
     "n_warmup_steps": 2,
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dataset-format",
         metavar="F",
-        help=f"what its rows are (default: {ON_A_GPU['dataset_format']})",
+        help="text, prompt_completion or messages (default: told by the rows' columns)",
     )
     options = parser.parse_args(arguments)
     inputs = quick_inputs(

@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import yaml
 
 from liger_benchmark import quick
 from liger_benchmark.__main__ import main
 from liger_benchmark.experiment.inputs_file import read_inputs_file
+from liger_benchmark.sources.fetch import builtin_rows
+from liger_benchmark.training.row_formats import format_of
 
 PROJECT = Path(__file__).parents[1]
 
@@ -59,6 +62,13 @@ def test_it_writes_an_inputs_file_says_where_and_runs_it_as_make_run_does(
     first = inputs.grid[0]
     assert first.model_name == "builtin:llama-tiny" and first.dataset_format == "messages"
     assert not first.bf16 and first.per_device_train_batch_size == 2
+
+
+def test_the_format_of_the_rows_need_not_be_told(started: Any) -> None:
+    assert main(["quick", "builtin:llama-tiny", "--dataset", "builtin:chat"]) == 3
+    first = read_inputs_file(Path(started[0][0][-1])).grid[0]
+    rows = datasets.Dataset.from_list(builtin_rows(first.dataset_name))
+    assert first.dataset_format == "auto" and format_of(rows, first) == "messages"
 
 
 def test_a_folder_is_named_by_its_absolute_path(

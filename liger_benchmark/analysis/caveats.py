@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,9 +14,13 @@ from liger_benchmark.analysis.steadiness import SLOW, unsteady_steps
 from liger_benchmark.analysis.stragglers import stragglers
 from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.run import COMPLETED, Run
+from liger_benchmark.training.dataset import rows_needed
 from liger_benchmark.training.out_of_memory import NEIGHBOUR_MB
+from liger_benchmark.training.row_counts import few_rows
 from liger_benchmark.validation import one_line
 from liger_benchmark.wording import batch_sizes, enumerate_words, gibibytes, number, plural
+
+_PERCENTAGE = re.compile(r"[\d.,]+%")
 
 CaveatKind = Literal[
     "trial",
@@ -31,6 +36,7 @@ CaveatKind = Literal[
     "side_by_side",
     "stragglers",
     "throttling",
+    "rows",
 ]
 
 
@@ -63,6 +69,7 @@ def find_caveats(grid: MeasuredGrid) -> list[Caveat]:
         ("side_by_side", _about_neighbours),
         ("stragglers", lambda grid: stragglers(() if grid.hardware.trial else grid.runs)),
         ("throttling", _about_throttling),
+        ("rows", _about_few_rows),
     )
     return [Caveat(kind, text) for kind, find in finders for text in find(grid)]
 
@@ -87,11 +94,27 @@ def _about_hardware(grid: MeasuredGrid) -> Iterator[str]:
 
 def _about_invalid_cells(grid: MeasuredGrid) -> Iterator[str]:
     cells = grid.cells[grid.cells["invalid"] != ""]
+    # Arms that are invalid for one reason are one sentence, also where only its percentage differs.
+    by_reason: dict[tuple[str, str], dict[str, str]] = {}
     for (arm, reason), of_reason in cells.groupby(["arm", "invalid"], sort=False):
+        key = batch_sizes(of_reason[BATCH_SIZE]), _PERCENTAGE.sub("%", reason)
+        by_reason.setdefault(key, {})[arm] = reason
+    for (where, _), reasons in by_reason.items():
+        is_or_are = "is" if len(reasons) == 1 else "are"
         yield (
-            f"{arm} at {batch_sizes(of_reason[BATCH_SIZE])} is invalid, and left out of every "
-            f"comparison: {reason}."
+            f"{enumerate_words(reasons)} at {where} {is_or_are} invalid, and left out of every "
+            f"comparison: {_as_one([*reasons.values()])}."
         )
+
+
+def _as_one(reasons: Sequence[str]) -> str:
+    """Reasons that differ in their percentages as one: `... by 22% and 20% in ...`."""
+    text = reasons[0]
+    if len(reasons) > 1:
+        every = zip(*map(_PERCENTAGE.findall, reasons), strict=True)
+        shares = iter([enumerate_words(dict.fromkeys(of_all)) for of_all in every])
+        text = re.sub(r"^its\b", "their", _PERCENTAGE.sub(lambda _: next(shares), text))
+    return text
 
 
 def _about_missing_proofs(grid: MeasuredGrid) -> Iterator[str]:
@@ -108,6 +131,8 @@ def _about_missing_proofs(grid: MeasuredGrid) -> Iterator[str]:
 
 
 def _about_unsteady_steps(grid: MeasuredGrid) -> Iterator[str]:
+    if grid.hardware.trial:
+        return  # its timings mean nothing
     unsteady = [step for run in grid.runs for step in unsteady_steps(run)]
     compiling = [step for step in unsteady if step.compilations]
     for steps, words in (
@@ -196,6 +221,18 @@ def _about_throttling(grid: MeasuredGrid) -> Iterator[str]:
     if reasons:
         words = enumerate_words(f"{reason} in {plural(n, 'run')}" for reason, n in reasons.items())
         yield f"The GPU slowed itself down ({words})."
+
+
+def _about_few_rows(grid: MeasuredGrid) -> Iterator[str]:
+    batch_size = max(run.training_args.per_device_train_batch_size for run in grid.runs)
+    counted = [run for run in grid.runs if _recorded(run, "dataset", "rows_usable") is not None]
+    if not counted:
+        return
+    run = max(counted, key=lambda run: rows_needed(run.training_args))
+    dataset, needed = run.record["dataset"], rows_needed(run.training_args)
+    text = few_rows(dataset["rows_usable"], dataset.get("rows_used", 0), needed, batch_size)
+    if text:
+        yield f"{text}."
 
 
 def _recorded(run: Run, *keys: str) -> Any:

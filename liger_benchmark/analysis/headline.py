@@ -15,6 +15,7 @@ from liger_benchmark.analysis.headline_words import (
     sizes_that_fit,
     speed,
 )
+from liger_benchmark.analysis.ladder import in_a_sentence
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.analysis.notes import against_trl
 from liger_benchmark.choices import (
@@ -90,9 +91,16 @@ def _without_result(cells: pd.DataFrame) -> str:
     failed = cells[(cells["n_completed"] == 0) & (cells["n_failed"] > 0)]
     invalid = cells[cells["invalid"] != ""]
     text = ""
-    for rows, words in ((failed, "has no result"), (invalid, "is invalid")):
+    for rows, one, several in (
+        (failed, "has no result", "have no result"),
+        (invalid, "is invalid", "are invalid"),
+    ):
+        arms_at: dict[tuple[int, ...], list[str]] = {}
         for arm, of_arm in rows.groupby("arm", sort=False):
-            text += f" {arm} {words} at {batch_sizes(of_arm[BATCH_SIZE])}."
+            arms_at.setdefault(tuple(of_arm[BATCH_SIZE]), []).append(arm)
+        for sizes, arms in arms_at.items():
+            words = one if len(arms) == 1 else several
+            text += f" {enumerate_words(arms)} {words} at {batch_sizes(sizes)}."
     return text
 
 
@@ -185,9 +193,12 @@ def _fastest_sentence(grid: MeasuredGrid, compared: pd.DataFrame) -> str:
     repeated = of_size.groupby("arm")[AVG_TOKENS_PER_SECOND].count().max() > 1
     near = _indistinguishable(of_size, fastest, rivals) if repeated else []
     silent = [arm for arm in grid.arms if _says_nothing(cells, arm, size)]
-    text = f"Fastest for {grid.model} at batch size {size}: {fastest}"
+    text = f"Fastest for {grid.model} at batch size {size}: {in_a_sentence(fastest)}"
     if silent:
-        text = text.replace("Fastest", f"Fastest of {len(grid.arms) - len(silent)} arms", 1)
+        n_invalid = sum(_is_invalid(cells, arm, size) for arm in silent)
+        kinds = {"invalid": n_invalid, "without a result": len(silent) - n_invalid}
+        counted = enumerate_words(f"{n} {kind}" for kind, n in kinds.items() if n)
+        text = text.replace("Fastest", f"Fastest of {len(grid.arms)} arms ({counted})", 1)
     if lost:
         text += f", the baseline{_within_spread(near)}"
         text += "" if near else f"; next is {best['arm']}, {change(best)}"
@@ -205,6 +216,11 @@ def _says_nothing(cells: pd.DataFrame, arm: str, size: int) -> bool:
         return True
     cell = hit.iloc[0]
     return bool(cell["invalid"]) or (not cell["n_completed"] and not cell["n_out_of_memory"])
+
+
+def _is_invalid(cells: pd.DataFrame, arm: str, size: int) -> bool:
+    hit = cells[(cells["arm"] == arm) & (cells[BATCH_SIZE] == size)]
+    return bool((hit["invalid"] != "").any())
 
 
 def _indistinguishable(of_size: pd.DataFrame, fastest: str, rivals: Sequence[str]) -> list[str]:

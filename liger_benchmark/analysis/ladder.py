@@ -22,6 +22,11 @@ def is_ladder(arms: Sequence[str]) -> bool:
     return bool(others) and not first.startswith(ADDS) and all(a.startswith(ADDS) for a in others)
 
 
+def in_a_sentence(arm: str) -> str:
+    """An arm's name as a sentence has it: a step's own is `+ Liger`."""
+    return f"{arm.removeprefix(ADDS)} (with the steps before it)" if arm.startswith(ADDS) else arm
+
+
 def compare_steps(
     runs: Sequence[Run], runs_table: pd.DataFrame, memory_column: str, arms: Sequence[str]
 ) -> pd.DataFrame:

@@ -47,7 +47,15 @@ def break_even_of_compiling(grid: MeasuredGrid) -> list[str]:
     The cost is what the run took outside its measured steps beyond its twin, in the repeat that
     took longest (later ones find compiled kernels on disk); the gain is that of a mean step.
     """
-    runs = [run for run in grid.runs if run.outcome == COMPLETED and run.record.get("phases")]
+    invalid = grid.cells[grid.cells["invalid"] != ""]
+    left_out = {*zip(invalid["arm"], invalid[BATCH_SIZE], strict=True)}
+    runs = [
+        run
+        for run in grid.runs
+        if run.outcome == COMPLETED
+        and run.record.get("phases")
+        and (run.training_args.arm, getattr(run.training_args, BATCH_SIZE)) not in left_out
+    ]
     sentences = []
     for arm, size, compiled, plain in _twins(runs):
         costs = [_outside_steps(run) - min(map(_outside_steps, plain)) for run in compiled]

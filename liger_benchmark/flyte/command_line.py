@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import os
 import sys
@@ -35,6 +36,7 @@ from liger_benchmark.flyte import local_run
 from liger_benchmark.flyte.settings import GPU_KIND
 from liger_benchmark.report.progress import replace_unprintable
 from liger_benchmark.training.environment import visible_gpu
+from liger_benchmark.training.row_check import check_builtin_rows
 from liger_benchmark.validation import InvalidInput, one_line, show
 
 LOCAL_CONFIG = Path(__file__).parent / "local_config.yaml"
@@ -112,6 +114,9 @@ def check(given: Mapping[str, Any], *, on_cluster: bool) -> ExperimentInputs:
     inputs = read_inputs(given)
     gpu = None if on_cluster else visible_gpu()
     preflight.check_experiment(inputs.grid, on_cluster=on_cluster, gpu=gpu)
+    # A local run checks all that it has fetched; here a registering machine may lack the package.
+    if on_cluster and importlib.util.find_spec("datasets") is not None:
+        check_builtin_rows(inputs.grid)
     return inputs
 
 
@@ -140,7 +145,10 @@ def announced(workflow: PythonFunctionWorkflow) -> PythonFunctionWorkflow:
         if not any(isinstance(value, Promise) for value in inputs.values()):
             replace_unprintable()
             folders.check_build_folder(local_run.BUILD)
-            announce(ExperimentInputs(**inputs), visible_gpu())
+            experiment = ExperimentInputs(**inputs)
+            announce(experiment, visible_gpu())
+            with local_run.experiment(experiment.grid):
+                return execute(context, **given)
         return execute(context, **given)
 
     workflow.local_execute = local_execute

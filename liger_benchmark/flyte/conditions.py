@@ -19,7 +19,7 @@ from liger_benchmark.flyte import failures, tracking
 from liger_benchmark.flyte.execution import is_local, keeps_runs, storage
 from liger_benchmark.flyte.group_size import most_gpus
 from liger_benchmark.flyte.local_run import current_grid_run
-from liger_benchmark.flyte.page_so_far import publish_so_far
+from liger_benchmark.flyte.page_so_far import publish_found, publish_so_far
 from liger_benchmark.flyte.pod_memory import check_pod_memory
 from liger_benchmark.flyte.settings import GPU_KIND, training_size
 from liger_benchmark.flyte.side_by_side import devices_of_this_condition
@@ -53,6 +53,7 @@ def run_or_reuse(
     run = store.finished(folder) if keeps_runs() else None
     reused = run is not None
     if run is None:
+        publish_found(grid)
         try:
             run = store.run_and_keep(
                 folder,
@@ -79,10 +80,16 @@ def is_kept(
     arguments: TrainingArguments, dataset_folder: FlyteDirectory, model_folder: FlyteDirectory
 ) -> bool:
     """Whether this machine keeps the condition's result, so that nothing has to be trained."""
+    folders = (Path(folder.download()) for folder in (dataset_folder, model_folder))
+    return keeps_runs() and bool(kept_runs([arguments], *folders))
+
+
+def kept_runs(grid: list[TrainingArguments], dataset_folder: Path, model_folder: Path) -> set[Path]:
+    """The folders of the grid's finished runs that this machine keeps."""
     if not keeps_runs():
-        return False
-    folders = [Path(folder.download()) for folder in (dataset_folder, model_folder)]
-    return store.finished(_folder_of(arguments, *folders)) is not None
+        return set()
+    of_grid = {_folder_of(each, dataset_folder, model_folder) for each in grid}
+    return {folder for folder in of_grid if store.finished(folder) is not None}
 
 
 def _folder_of(arguments: TrainingArguments, dataset_folder: Path, model_folder: Path) -> Path:
@@ -111,11 +118,12 @@ def check_and_announce(
         check_pod_memory(grid, config)
         gpu = GPU_KIND
     preflight.check_model(grid, config)
-    # From the end, since an interrupted grid lacks its last runs.
-    if is_local() and not all(
-        is_kept(each, dataset_folder, model_folder) for each in reversed(grid)
-    ):
-        _dry_pass(grid, Path(dataset_folder.download()), Path(model_folder.download()))
+    if is_local():
+        sources = Path(dataset_folder.download()), Path(model_folder.download())
+        kept = kept_runs(grid, *sources)
+        current_grid_run().kept = kept
+        if len(kept) < len(grid):
+            _dry_pass(grid, *sources)
     if estimate.config_at_hand(grid[0].model_name) is None:
         print(estimate.expected(grid, config, gpu), flush=True)
 

@@ -48,7 +48,9 @@ def ends_plainly(workflow: PythonFunctionWorkflow) -> PythonFunctionWorkflow:
             try:
                 check_before_start(kwargs.get("training_args"))
                 outputs = super().__call__(*args, **kwargs)
-            except (KeyboardInterrupt, SystemExit):  # flytekit makes the second of a Ctrl-C
+            except (KeyboardInterrupt, SystemExit) as error:
+                if not local_run.is_interruption(error):
+                    raise
                 raise SystemExit(INTERRUPTED) from None
             except Exception as error:
                 line = own_error(error)

@@ -30,6 +30,16 @@ def _add(grid: GridRun, run: Run, reused: bool) -> None:
     is_last = len(grid.ended) == len(grid.grid)
     if not grid.grid or reused or (is_last and run.outcome != FAILED):
         return
+    _publish(grid)
+
+
+def publish_found(grid: GridRun) -> None:
+    """Write the page of the runs that a resumed grid has found, before it trains its first one."""
+    if grid.grid and grid.ended and grid.page is None:
+        _publish(grid)
+
+
+def _publish(grid: GridRun) -> None:
     try:
         folder = store.experiment_folder(local_run.BUILD, grid.grid)
         with files.lock(folder):

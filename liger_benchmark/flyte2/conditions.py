@@ -18,7 +18,7 @@ from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.flyte import tracking
 from liger_benchmark.flyte.cache_versions import TRAINING_VERSION
 from liger_benchmark.flyte.local_run import current_grid_run
-from liger_benchmark.flyte.page_so_far import publish_so_far
+from liger_benchmark.flyte.page_so_far import publish_found, publish_so_far
 from liger_benchmark.flyte.pod_memory import check_pod_memory
 from liger_benchmark.flyte.settings import GPU_KIND, WANDB_ENTITY, WANDB_PROJECT, training_size
 from liger_benchmark.flyte2 import environments
@@ -101,6 +101,7 @@ def run_or_reuse(
     run = store.finished(folder)
     reused = run is not None
     if run is None:
+        publish_found(grid)
         try:
             run = store.run_and_keep(
                 folder,

@@ -14,6 +14,7 @@ from liger_benchmark.choices import (
     LIGER,
     VANILLA,
 )
+from liger_benchmark.experiment.grid import FIRST_STEP
 from liger_benchmark.report.arm_order import arms_shown, fastest_arm
 from liger_benchmark.report.blog import claims_apply
 from liger_benchmark.report.figures.answer import AnswerRow, Gain, answer_figures
@@ -85,7 +86,8 @@ def _rows_by_arm(analysis: Analysis, size: int) -> list[AnswerRow]:
     fastest = fastest_arm(analysis)
     rows = []
     for arm in arms_shown(analysis):
-        name = f"{arm} (baseline)" if arm == analysis.baseline else arm
+        is_marked = arm == analysis.baseline and arm != FIRST_STEP
+        name = f"{arm} (baseline)" if is_marked else arm
         rows.append(_row(analysis, size, arm, name, emphasised=arm == fastest))
     return rows
 

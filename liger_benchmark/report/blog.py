@@ -43,7 +43,7 @@ def claims_section(analysis: Analysis) -> str:
     if len(analysis.arms) > 2:
         caption += " for Liger against vanilla"
     verdict = verdict_sentence(analysis.claims)
-    return paragraph(verdict, "verdict") + table(caption, columns, rows)
+    return paragraph(verdict, "verdict") + table(caption, columns, rows, "words")
 
 
 def judgement_cell(claim: Claim) -> Cell:

@@ -30,4 +30,4 @@ def linkedin_section(analysis: Analysis) -> str:
         f"{judged.claim.source}: {'; '.join(judged.differences)}." for judged in analysis.linkedin
     ]
     caption = "What LinkedIn reports for this model and method, and what this grid shows"
-    return table(caption, columns, rows) + items(differences, "failed")
+    return table(caption, columns, rows, "words") + items(differences, "failed")

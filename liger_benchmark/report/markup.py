@@ -10,7 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from liger_benchmark.report.figures.drawing import accessible
-from liger_benchmark.wording import NO_VALUE, known
+from liger_benchmark.wording import MINUS, NO_VALUE, known
+
+# A date, and a range such as 34–42%, with the bracket that holds it.
+_UNBROKEN = re.compile(
+    rf"\b\d{{4}}-\d{{2}}-\d{{2}}\b|\(?{MINUS}?\b\d[\d.,]*{NO_VALUE}\d[\d.,]*\d*%?\)?"
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,14 @@ def escape(value: Any) -> str:
     return html.escape(str(value), quote=True)
 
 
+def unbroken(value: Any) -> str:
+    """`value` as HTML text in which no line ends within a date or a range of numbers.
+
+    A browser breaks lines at their hyphens and dashes.
+    """
+    return _UNBROKEN.sub(r'<span class="unbroken">\g<0></span>', escape(value))
+
+
 def number_cell(value: Any, write: Callable[[float], str], detail: str = "") -> Cell:
     """A cell with `write(value)`, or with a dash and no detail where there is no number."""
     if not known(value):
@@ -70,12 +83,12 @@ def arm_cell(arm: str) -> Cell:
 
 def paragraph(text: str, css_class: str = "") -> str:
     """A paragraph of plain text."""
-    return f"<p{_class(css_class)}>{escape(text)}</p>"
+    return f"<p{_class(css_class)}>{unbroken(text)}</p>"
 
 
 def items(texts: Iterable[str], css_class: str) -> str:
     """A list of plain texts; nothing at all if there is none."""
-    inner = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    inner = "".join(f"<li>{unbroken(text)}</li>" for text in texts)
     return f"<ul{_class(css_class)}>{inner}</ul>" if inner else ""
 
 
@@ -126,7 +139,7 @@ def folded(summary: str, content: str) -> str:
 def table(
     caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], css_class: str = ""
 ) -> str:
-    """A table whose first column heads its rows; a class is "dense" or "dense sortable"."""
+    """A table whose first column heads its rows; a class is "dense" or "words"."""
     head = "".join(
         f'<th scope="col"{_class("num" if column.is_number else "")}>{escape(column.heading)}</th>'
         for column in columns
@@ -149,11 +162,30 @@ def _scroll(content: str, label: str) -> str:
 def download(name: str, media_type: str, text: str, label: str) -> str:
     """A link that holds the file `name` itself; only letters that need it are encoded."""
     # Everything printable but what would end the attribute, the data or its encoding.
-    safe = "!$'()*+,-./:;=?@[]^_`{|}~ "
-    data = quote(text, safe=safe).replace("'", "%27").replace(" ", "%20")
+    safe = '!$"()*+,-./:;=?@[]^_`{|}~ '
+    data = quote(text, safe=safe).replace(" ", "%20")
+    # In single quotes, since JSON is full of double ones.
     return (
-        f'<a download="{escape(name)}" href="data:{media_type};charset=utf-8,{data}">'
+        f"<a download=\"{escape(name)}\" href='data:{media_type};charset=utf-8,{data}'>"
         f"{escape(label)}</a>"
+    )
+
+
+def part_button(name: str, whole: str, first: int, last: int, label: str) -> str:
+    """A button that saves lines of a file that is in the page, with that file's first line.
+
+    It is hidden until the page's script has made it work. What the page holds twice, it holds once
+    this way.
+
+    Args:
+        name: of the file that is saved.
+        whole: the name that the file is downloaded by.
+        first, last: its lines, counted from 0; the last is not among them.
+    """
+    return (
+        f'<button type="button" class="part" hidden data-name="{escape(name)}" '
+        f'data-whole="{escape(whole)}" data-lines="{first},{last}" '
+        f'aria-label="Save {escape(name)}">{escape(label)}</button>'
     )
 
 
@@ -169,9 +201,9 @@ def _cell(cell: Cell, position: int) -> str:
     value = (
         "" if not cell.is_number else f' data-value="{"" if cell.value is None else cell.value}"'
     )
-    inner = escape(cell.text) if cell.markup is None else cell.markup
+    inner = unbroken(cell.text) if cell.markup is None else cell.markup
     if cell.detail:
-        inner += f"<small>{escape(cell.detail)}</small>"
+        inner += f"<small>{unbroken(cell.detail)}</small>"
     css_class = "num" if cell.is_number else "text"
     title = f' title="{escape(cell.title)}"' if cell.title else ""
     return f"<{tag}{_class(css_class)}{value}{title}>{inner}</{tag[:2]}>"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from liger_benchmark.analysis.arms import arguments_by_arm, settings_of
 from liger_benchmark.analysis.headline import headline_rows
+from liger_benchmark.analysis.ladder import in_a_sentence
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import (
@@ -87,8 +88,9 @@ def recommendation(analysis: Analysis) -> Recommendation | None:
     if not faster.empty:
         best = faster.loc[faster["speedup_percent"].idxmax()]
         text = (
-            f"Use {best['arm']}: at batch size {size} it is {_percent(best['speedup_percent'])} "
-            f"faster than {baseline} (95% interval {_interval(best, 'speedup')}){_memory(best)}."
+            f"Use {in_a_sentence(best['arm'])}: at batch size {size} it is "
+            f"{_percent(best['speedup_percent'])} faster than {baseline} "
+            f"(95% interval {_interval(best, 'speedup')}){_memory(best)}."
         )
         return _with_code(analysis, best["arm"], text)
     leaner = rows[rows["memory_saving_low"] > 0]
@@ -100,7 +102,7 @@ def recommendation(analysis: Analysis) -> Recommendation | None:
     best = leaner.loc[leaner["memory_saving_percent"].idxmax()]
     text = (
         f"Keep what you have, unless you are short of memory: nothing is faster than {baseline} "
-        f"for certain at batch size {size}. {best['arm']} needs "
+        f"for certain at batch size {size}. {in_a_sentence(best['arm'])} needs "
         f"{_percent(best['memory_saving_percent'])} less peak memory, at {_speed(best)}."
     )
     return _with_code(analysis, best["arm"], text)

@@ -33,6 +33,7 @@ from liger_benchmark.report.markup import (
     link,
     number_cell,
     paragraph,
+    part_button,
     table,
 )
 from liger_benchmark.report.ranks import ranks_table
@@ -53,6 +54,7 @@ _PART_NAMES = {
     "cross_entropy": "cross-entropy",
 }
 _UNFOLDED = 12  # rows; a longer table of runs is folded
+ALL_STEPS = "histories.csv"
 _SIGNIFICANT = "%.9g"  # more than the clock and the losses hold; keeps the page small
 
 
@@ -83,7 +85,7 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
     def numeric(heading: str, key: str, write: Callable[[float], str]) -> Any:
         return Column(heading, True), lambda row, _: number_cell(row[key], write)
 
-    frame = analysis.runs_table
+    frame, histories = analysis.runs_table, _history_cells(analysis)
     shown = [
         (Column("Arm"), lambda row, _: arm_cell(row["arm"])),
         (Column("Batch size", True), lambda row, _: integer_cell(row[BATCH_SIZE])),
@@ -103,7 +105,7 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
         shown.append(numeric("J/token", "energy_J_per_token", significant))
     shown += [
         numeric("Over\N{SOFT HYPHEN}head, s", "overhead_seconds", lambda s: number(s, 1)),
-        (Column("History"), lambda _, run: _history_cell(run)),
+        (Column("History"), lambda _, run: histories[run.training_args.slug]),
     ]
     if frame["wandb_url"].notna().any():
         shown.append((Column("W&B"), lambda row, _: _link_cell(row["wandb_url"])))
@@ -187,11 +189,15 @@ def _outcome_cell(row: Mapping[str, Any]) -> Cell:
     return Cell(outcome, "; ".join(below), title=one_line(row["unsteady_steps"], limit=300))
 
 
-def _history_cell(run: Run) -> Cell:
-    if not len(run.history):
-        return Cell(NO_VALUE)
-    text = run.history.to_csv(index=False, float_format=_SIGNIFICANT)
-    return Cell(markup=download(f"{run.training_args.slug}.csv", "text/csv", text, "CSV"))
+def _history_cells(analysis: Analysis) -> dict[str, Cell]:
+    """By a run's slug, a button that saves its steps: its lines of the file of all steps."""
+    cells, first = {}, 1
+    for run in analysis.runs:
+        slug, last = run.training_args.slug, first + len(run.history)
+        button = part_button(f"{slug}.csv", ALL_STEPS, first, last, "CSV")
+        cells[slug] = Cell(markup=button) if last > first else Cell(NO_VALUE)
+        first = last
+    return cells
 
 
 def _link_cell(url: Any) -> Cell:
@@ -210,7 +216,7 @@ def _downloads(analysis: Analysis) -> str:
     ]
     if histories:
         text = pd.concat(histories).to_csv(index=False, float_format=_SIGNIFICANT)
-        files.append(download("histories.csv", "text/csv", text, "All steps (CSV)"))
+        files.append(download(ALL_STEPS, "text/csv", text, "All steps (CSV)"))
     files.append(
         download(
             "analysis.json", "application/json", _as_json(analysis), "Analysis, records (JSON)"

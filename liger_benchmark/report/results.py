@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from liger_benchmark.analysis.arms import value_on
 from liger_benchmark.analysis.notes import break_even_of_compiling, many_chunks
-from liger_benchmark.analysis.result_folders import COMPARED_PACKAGES
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import (
     BATCH_SIZE,
-    DEFAULT_LIGER_KERNELS,
 )
 from liger_benchmark.report.answer import answer
 from liger_benchmark.report.arm_order import arms_shown
@@ -38,10 +33,9 @@ from liger_benchmark.report.outcomes import outcome_words
 from liger_benchmark.report.recommendation import recommendation
 from liger_benchmark.report.table import Table, by_batch_size, memory_name
 from liger_benchmark.report.trial import checks_table
-from liger_benchmark.run import FAILED
-from liger_benchmark.validation import one_line
+from liger_benchmark.report.what_was_run import what_was_run
+from liger_benchmark.report.without_result import link_to_without_result, without_result
 from liger_benchmark.wording import (
-    count_of_parameters,
     gibibytes,
     known,
     number,
@@ -55,6 +49,8 @@ _METHOD = (
     "Tokens include padding, as in the blog."
 )
 
+_LONG_HEADLINE = 200  # letters: four lines in the console's frame
+
 
 def results(analysis: Analysis) -> str:
     """The body of "Benchmarking Results": the answer first, what it rests on after it."""
@@ -62,18 +58,18 @@ def results(analysis: Analysis) -> str:
     return "".join(
         [
             "".join(paragraph(text, "notice") for text in notices),
-            paragraph(analysis.headline, "headline"),
+            paragraph(analysis.headline, _headline_class(analysis.headline)),
             _under_the_headline(analysis, warnings),
             answer(analysis),
             *(
-                [_main_table(analysis), _what_failed(analysis), _warnings(warnings)]
+                [_main_table(analysis), without_result(analysis), _warnings(warnings)]
                 if analysis.hardware.trial
                 else [
                     _bar_plots(analysis) if analysis.cells["n_completed"].any() else "",
                     step_by_step(analysis),
                     liger_against_the_same(analysis),
                     _what_to_turn_on(analysis),
-                    _what_failed(analysis),
+                    without_result(analysis),
                     _claims(analysis),
                     _warnings(warnings),
                     _main_table(analysis),
@@ -81,6 +77,11 @@ def results(analysis: Analysis) -> str:
             ),
         ]
     )
+
+
+def _headline_class(text: str) -> str:
+    """Long ones are set smaller, so that the picture below stays on the first screen."""
+    return "headline long" if len(text) > _LONG_HEADLINE else "headline"
 
 
 def _notices_and_warnings(analysis: Analysis) -> tuple[list[str], list[str]]:
@@ -92,12 +93,12 @@ def _notices_and_warnings(analysis: Analysis) -> tuple[list[str], list[str]]:
 
 def _under_the_headline(analysis: Analysis, warnings: Sequence[str]) -> str:
     """What was run, what became of the data, how many warnings there are, a button to copy."""
-    what, data = _what_was_run(analysis), data_line(analysis.runs)
+    what, data = what_was_run(analysis), data_line(analysis.runs)
     table = _table_of(analysis)
     text = f"**{analysis.headline}**\n\n{what}\n\n{markdown_table(table.columns, table.rows)}"
-    see = ""
+    see = link_to_without_result(analysis)
     if warnings:
-        see = f'<a href="#warnings">{plural(len(warnings), "warning")}</a>'
+        see += f'<a href="#warnings">{plural(len(warnings), "warning")}</a>'
     buttons = copy_button(text, "Copy as Markdown")
     return (
         paragraph(what, "what")
@@ -115,18 +116,6 @@ def _what_to_turn_on(analysis: Analysis) -> str:
         shown += code("\n".join(advice.code))
     notes = [*break_even_of_compiling(analysis), *many_chunks(analysis)]
     return shown + "".join(paragraph(text, "note") for text in (advice.note, *notes) if text)
-
-
-def _what_failed(analysis: Analysis) -> str:
-    """The failed runs of each arm and batch size, with the first reason that is known."""
-    failed = analysis.runs_table[analysis.runs_table["outcome"] == FAILED]
-    if failed.empty:
-        return ""
-    texts = []
-    for (arm, size), rows in failed.groupby(["arm", BATCH_SIZE], sort=False):
-        reason = one_line(str(rows["detail"].iloc[0]), limit=200)
-        texts.append(f"{arm} at batch size {size}: {plural(len(rows), 'run')}; {reason}")
-    return heading("What failed", "failed") + items(texts, "failed")
 
 
 def _claims(analysis: Analysis) -> str:
@@ -161,82 +150,6 @@ def _table_of(analysis: Analysis) -> Table:
 
 def _copy_table(shown: Table) -> str:
     return copy_button(markdown_table(shown.columns, shown.rows), "Copy the table as Markdown")
-
-
-def _what_was_run(analysis: Analysis) -> str:
-    args = analysis.runs[0].training_args
-    weights, environment = _first(analysis, "weights"), _first(analysis, "environment")
-    packages, size = environment.get("packages", {}), weights.get("n_parameters")
-    origin = {
-        "random": "random weights",
-        "hub": "weights from the Hub",
-        "folder": "weights from a folder",
-    }.get(weights.get("origin", ""), "")
-    started = min(
-        (r.record["started_at"] for r in analysis.runs if "started_at" in r.record), default=""
-    )
-
-    def each(show: Callable[[TrainingArguments], str]) -> str:
-        """What `show` says of the runs' arguments: once, or all that an axis makes of it."""
-        return " or ".join(dict.fromkeys(show(run.training_args) for run in analysis.runs))
-
-    texts = [
-        args.model_name + (f" ({count_of_parameters(size)} parameters)" if size else ""),
-        origin,
-        f"up to {each(lambda a: number(a.max_seq_length))} tokens a sequence",
-        f"{each(lambda a: str(a.max_steps))} steps, "
-        f"{each(lambda a: str(a.n_warmup_steps))} of them warm-up",
-        each(lambda a: a.precision),
-        each(lambda a: a.optim),
-        *_in_all_arms(analysis),
-        plural(max(run.training_args.run for run in analysis.runs), "repeat"),
-        analysis.hardware.name + _memory_cap(each),
-        *(f"{name} {packages[name]}" for name in COMPARED_PACKAGES if name in packages),
-        started[:10],
-    ]
-    return " · ".join(text for text in texts if text)
-
-
-def _memory_cap(each: Callable[[Callable[[TrainingArguments], str]], str]) -> str:
-    def of_run(args: TrainingArguments) -> str:
-        limit = args.gpu_memory_limit_gib
-        return "not" if limit is None else f"at {limit:g} GiB"
-
-    cap = each(of_run)
-    return "" if cap == "not" else f", memory capped {cap}"
-
-
-def _in_all_arms(analysis: Analysis) -> list[str]:
-    """What all arms have in common and the blog's do not: an axis' values are in their names."""
-
-    def common(axis: str) -> Any:
-        values = [value_on(axis, run.training_args) for run in analysis.runs]
-        there = [value for value in values if value is not None]
-        return there[0] if there and len(set(there)) == 1 else None
-
-    plain, found = TrainingArguments(), []
-    kernels = common("liger_kernels")
-    if kernels is not None and kernels != tuple(sorted(DEFAULT_LIGER_KERNELS)):
-        found.append(f"of Liger only {', '.join(kernels)}")
-    for axis in ("torch_compile", "gradient_checkpointing", "use_hub_kernels"):
-        if common(axis):
-            found.append(axis)
-    if common("autocast") is False:
-        found.append("no autocast")
-    if common("max_grad_norm") == 0:
-        found.append("no gradient clipping")
-    for axis in ("loss_type", "attn_implementation", "dataset_format"):
-        if common(axis) not in (None, getattr(plain, axis)):
-            found.append(str(common(axis)))
-    micro_batches = common("gradient_accumulation_steps")
-    if micro_batches is not None and micro_batches > 1:
-        found.append(f"{micro_batches} micro-batches a step")
-    return found
-
-
-def _first(analysis: Analysis, part: str) -> dict[str, Any]:
-    """The part of the first record that has it."""
-    return next((run.record[part] for run in analysis.runs if run.record.get(part)), {})
 
 
 def _bar_plots(analysis: Analysis) -> str:

@@ -56,6 +56,8 @@ _TEXT = """
   font-size: 25px; line-height: 1.28; font-weight: 650; letter-spacing: -.01em;
   margin: 0 0 8px; max-width: none; overflow-wrap: anywhere; text-wrap: pretty;
 }
+.lb .unbroken { white-space: nowrap; }
+.lb .headline.long { font-size: 21px; }
 .lb .what, .lb .note, .lb figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.45; }
 .lb .what { margin: 0 0 2px; max-width: none; overflow-wrap: anywhere; }
 .lb .actions { margin: 6px 0 0; max-width: none; font-size: 14px; }
@@ -69,6 +71,9 @@ _TEXT = """
   padding: 10px 16px 10px 34px; list-style: disc; font-size: 14px; overflow-wrap: anywhere;
 }
 .lb .warnings li { margin: 2px 0; }
+.lb .actions + .note { margin-top: 10px; }
+.lb .code { margin-bottom: 10px; }
+.lb ul.failed { font-size: 14px; margin: 8px 0; padding-left: 22px; overflow-wrap: anywhere; }
 .lb .verdict { font-weight: 600; }
 .lb pre {
   background: var(--soft); color: var(--fg); padding: 12px 16px; margin: 8px 0 6px;
@@ -100,12 +105,12 @@ _FIGURES = """
   position: fixed; z-index: 9; max-width: 320px; padding: 5px 9px; border-radius: 4px;
   background: var(--fg); color: var(--bg); font-size: 13px; line-height: 1.4; pointer-events: none;
 }
-.lb button.copy, .lb button.save {
+.lb :is(button.copy, button.save, button.part) {
   font: inherit; font-size: 13px; color: var(--fg); background: var(--soft);
   border: 1px solid var(--line); border-radius: 4px; padding: 1px 9px; margin: 0 6px 0 0;
   cursor: pointer;
 }
-.lb button.copy:hover, .lb button.save:hover { border-color: var(--muted); }
+.lb :is(button.copy, button.save, button.part):hover { border-color: var(--muted); }
 .lb textarea.copied { display: block; width: 100%; margin: 6px 0; font-size: 12px; }
 .lb :is(button, a, summary, .scroll):focus-visible {
   outline: 2px solid var(--accent); outline-offset: 2px;
@@ -136,6 +141,7 @@ _TABLES = """
 .lb td.num { text-align: right; white-space: nowrap; }
 .lb th.num { text-align: right; }
 .lb .num + :not(.num) { padding-left: 8px; }
+.lb table:not(.dense) .num + .num { padding-left: 10px; }
 .lb .num:last-child, .lb th:last-child { padding-right: 0; }
 .lb small { display: block; color: var(--muted); font-size: 12px; font-weight: 400; }
 .lb .num small { white-space: pre; }
@@ -178,12 +184,13 @@ _WINDOWS = """
 }
 @media screen and (max-width: 600px) {
   .lb { padding: 12px 14px 32px; }
-  .lb .headline { font-size: 20px; }
+  .lb .headline, .lb .headline.long { font-size: 20px; }
   .lb .what, .lb .note, .lb figcaption { font-size: 13px; }
   .lb figure .wide { display: none; }
   .lb figure .narrow { display: block; }
   .lb figure .only { min-width: 560px; }
-  .lb caption span {
+  .lb table.words td.text { min-width: 11em; }
+  .lb caption > span {
     display: inline-block; position: sticky; left: 0; max-width: calc(100vw - 30px);
   }
   .lb nav ul { flex-wrap: nowrap; overflow-x: auto; white-space: nowrap; }
@@ -191,7 +198,7 @@ _WINDOWS = """
 @media print {
   .lb { padding: 0; font-size: 10.5pt; }
   .lb section, .lb header { max-width: none; }
-  .lb button.copy, .lb .files, .lb nav, .lb .actions, .lb .screen-only, .lb .tip-box {
+  .lb :is(button.copy, button.part, .files, nav, .actions, .screen-only, .tip-box) {
     display: none;
   }
   .lb th button::after { content: "" !important; }
@@ -200,7 +207,7 @@ _WINDOWS = """
   .lb .dense th, .lb .dense td { padding: 3px 4px 3px 0; }
   .lb .dense small, .lb small { font-size: 7.5pt; }
   .lb thead { display: table-header-group; break-inside: avoid; }
-  .lb tr, .lb figure, .lb pre, .lb .notice { break-inside: avoid; }
+  .lb :is(p, tr, figure, .notice, table.words) { break-inside: avoid; }
   .lb h2, .lb h3, .lb caption, .lb summary, .lb h3 + p { break-after: avoid; }
   .lb details::details-content { content-visibility: visible; height: auto; display: block; }
 }

@@ -16,6 +16,7 @@ from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.agreement import gradients_line, liger_line, losses_line
 from liger_benchmark.report.blog import why_not_judged
+from liger_benchmark.report.data_line import data_line
 from liger_benchmark.report.outcomes import gain_text, no_number
 from liger_benchmark.report.progress import replace_unprintable
 from liger_benchmark.report.recommendation import recommendation
@@ -23,7 +24,7 @@ from liger_benchmark.wording import decimals_for, gibibytes, known, number, perc
 
 
 def print_summary(analysis: Analysis, report_path: str | Path) -> None:
-    """Print headline, warnings, table and advice, then the page's path on a line of its own.
+    """Print headline, warnings, table, data and advice, then the page's path on its own line.
 
     A trial has no table: its timings mean nothing, which the headline says. What it shows is
     printed instead: whether losses and gradients agree, and where Liger was active.
@@ -41,6 +42,7 @@ def print_summary(analysis: Analysis, report_path: str | Path) -> None:
         console.print(_table(analysis))
         for line in _claims(analysis):
             console.print(Text(line))
+    console.print(Text(data_line(analysis.runs)))
     if advice := recommendation(analysis):
         console.print(Text(advice.text))
         for line in (*advice.code, advice.note):

@@ -18,7 +18,7 @@ from liger_benchmark.catalog import MODELS
 N_INSTRUCTIONS = 512
 N_LONG_INSTRUCTIONS = 128
 N_SENTENCES_LONG = 120  # of an output, to fill 2048 tokens
-N_32K_INSTRUCTIONS, N_SENTENCES_32K = 48, 1750  # of an output, to fill 32,768 tokens
+N_32K_INSTRUCTIONS, N_SENTENCES_32K = 64, 1750  # of an output, to fill 32,768 tokens
 # Rows whose lengths spread as those of conversations do. Of log-normal outputs half have more than
 # 20 sentences (490 tokens with their prompt), and one in twenty more than 88 (1,850 tokens).
 N_MIXED, MEDIAN_SENTENCES, SIGMA, MOST_SENTENCES = 1024, 20.0, 0.9, 480

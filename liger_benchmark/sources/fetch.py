@@ -82,7 +82,7 @@ def fetch_dataset(
 
     def fill(fresh: Path) -> None:
         if origin == "builtin":
-            rows, revision = datasets.Dataset.from_list(builtin.rows(_builtin_name(name))), None
+            rows, revision = datasets.Dataset.from_list(builtin_rows(name)), None
         elif origin == "folder":
             rows, revision = row_files.load(_folder(name), name, config, split), None
         else:
@@ -91,6 +91,11 @@ def fetch_dataset(
         _describe(fresh, name, origin, revision)
 
     return publish_folder(folder, fill)
+
+
+def builtin_rows(name: str) -> list[dict[str, Any]]:
+    """The rows of the dataset `builtin:NAME`."""
+    return builtin.rows(_builtin_name(name))
 
 
 def origin_of(name: str, kind: Kind) -> str:

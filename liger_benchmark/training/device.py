@@ -187,6 +187,8 @@ def silence_libraries() -> None:
     # proves that they do not.
     logging.getLogger("trl").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    # Liger's forward hands a cache on by the name that transformers has deprecated.
+    warnings.filterwarnings("ignore", "`past_key_values` is deprecated", FutureWarning)
     # trl sets this option by the name that transformers has deprecated.
     warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
 

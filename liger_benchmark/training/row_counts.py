@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-# A grid whose dataset has fewer usable rows repeats them so often that it is said.
+# Fewer usable rows are said to be few: it is the first power of two above the blog's largest batch,
+# so that fewer fill no batch of that size with different rows. The lengths of a handful decide how
+# much is padding, and with it speed and memory.
 FEW_ROWS = 64
 # Why a row is left out.
 EMPTY = "empty"
@@ -67,10 +69,23 @@ class RowCounts:
             needed: the rows that the steps of the longest run train on.
             batch_size: the largest batch, in rows.
         """
-        if not self.used or self.usable >= max(FEW_ROWS, batch_size) or self.used >= needed:
-            return None
-        times = -(-needed // self.used)
-        return (
-            f"warning: {self.usable} usable rows are few: each is trained on about {times} times, "
-            "and the losses say little"
-        )
+        text = few_rows(self.usable, self.used, needed, batch_size)
+        return text and f"warning: {text}"
+
+
+def few_rows(usable: int, used: int, needed: int, batch_size: int) -> str | None:
+    """A sentence about too few usable rows, also where each is used once; None for enough.
+
+    Args:
+        usable: rows of the dataset that are not left out.
+        used: different rows that a run trains on.
+        needed: rows that its steps take; more than `used` where rows are repeated.
+        batch_size: the largest batch, in rows.
+    """
+    enough = max(FEW_ROWS, batch_size)
+    if not used or usable >= enough:
+        return None
+    text = f"{usable} usable rows are few (under {enough}): speed and memory hold for their lengths"
+    if needed <= used:
+        return text
+    return f"{text}; each is trained on about {-(-needed // used)} times, and losses say little"

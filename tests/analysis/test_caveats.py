@@ -26,6 +26,28 @@ def test_a_healthy_grid_has_no_caveat(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("usable", "used", "is_said"),
+    [
+        (40, 36, True),
+        (63, 56, True),
+        (64, 57, False),
+        (None, None, False),
+    ],
+)
+def test_few_usable_rows_are_said(usable: int | None, used: int | None, is_said: bool) -> None:
+    runs = grids.grid(sizes=(4,), repeats=1, steps=12)
+    for run in runs:
+        run.record["dataset"] |= {"rows_usable": usable, "rows_used": used} if usable else {}
+    found = [caveat.text for caveat in analyse(runs).caveats if caveat.kind == "rows"]
+    if not is_said:
+        assert found == []
+        return
+    once = f"{usable} usable rows are few (under 64): speed and memory hold for their lengths"
+    repeated = "; each is trained on about 2 times, and losses say little"
+    assert found == [f"{once}{repeated if used == 36 else ''}."]
+
+
+@pytest.mark.parametrize(
     ("part", "reason"),
     [
         ("weights", "it started from other weights than the baseline"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.flyte import before_start
@@ -25,11 +26,11 @@ SETTINGS = SimpleNamespace(settings=SimpleNamespace(mode="online"))
 INPUTS = PROJECT / "examples" / "smoke_inputs.yaml"
 
 
-def typed(build: Path, fault: str = "") -> subprocess.CompletedProcess[str]:
+def typed(build: Path, fault: str = "", inputs: Path = INPUTS) -> subprocess.CompletedProcess[str]:
     script = PROJECT / "tests" / "support" / "scripts" / "type_run.py"
     search_path = os.pathsep.join([str(PROJECT), str(PROJECT / "tests")])
     return subprocess.run(
-        [sys.executable, script, build, INPUTS, *([fault] if fault else [])],
+        [sys.executable, script, build, inputs, *([fault] if fault else [])],
         env={**os.environ, "PYTHONPATH": search_path},
         cwd=PROJECT,
         capture_output=True,
@@ -48,6 +49,11 @@ def test_an_interrupted_run_says_what_is_kept_leaves_a_page_and_goes_on(tmp_path
     path = Path(page.removeprefix("The page so far: "))
     assert "1 of 8 runs have ended" in path.read_text(encoding="utf-8")
     assert "Traceback" not in ended.stdout + ended.stderr
+    resumed = typed(tmp_path / "build", "interrupt-later")
+    assert resumed.returncode == 130
+    assert resumed.stdout.strip().splitlines()[-2:] == [kept, page]
+    before_training = typed(tmp_path / "build", "interrupt-dry-pass")
+    assert before_training.stdout.strip().splitlines()[-2:] == [kept, page]
     again = typed(tmp_path / "build")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("kept from an earlier run") == 1
@@ -56,6 +62,24 @@ def test_an_interrupted_run_says_what_is_kept_leaves_a_page_and_goes_on(tmp_path
     assert "DefaultNamedTupleOutput" not in again.stdout and "columns]" not in again.stdout
     assert "examples" not in again.stdout + again.stderr
     assert len(list((path.parent / "runs").iterdir())) == 8
+
+
+@pytest.mark.parametrize("fault", ["interrupt-download", "interrupt-dry-pass"])
+def test_an_interruption_before_the_first_run_is_one_line(fault: str, tmp_path: Path) -> None:
+    ended = typed(tmp_path / "build", fault)
+    assert ended.returncode == 130
+    assert ended.stdout.strip().splitlines()[-1] == (
+        "Interrupted before a run ended: what was downloaded is kept, and the same command goes on."
+    )
+    assert ended.stdout.count("Interrupted") == 1
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_the_text_of_an_exit_is_not_lost_and_is_no_interruption(tmp_path: Path) -> None:
+    ended = typed(tmp_path / "build", "exit")
+    assert ended.returncode == 1
+    assert ended.stderr.strip().splitlines()[-1] == "the library says why"
+    assert "Interrupted" not in ended.stdout
 
 
 @pytest.mark.parametrize(
@@ -75,6 +99,17 @@ def test_an_error_of_ours_is_one_line_that_names_the_file_with_the_traceback(
     assert match, ended.stderr
     assert "Traceback (most recent" in Path(match[1]).read_text(encoding="utf-8")
     assert "Traceback" not in ended.stderr
+
+
+def test_rows_that_do_not_fit_are_refused_before_the_model_is_downloaded(tmp_path: Path) -> None:
+    inputs = yaml.safe_load(INPUTS.read_text(encoding="utf-8"))
+    inputs["training_args"]["dataset_format"] = "messages"
+    file = tmp_path / "inputs.yaml"
+    file.write_text(yaml.safe_dump(inputs), encoding="utf-8")
+    ended = typed(tmp_path / "build", "no-network", file)
+    assert ended.returncode == 1
+    assert 'dataset_format: "text" would fit' in ended.stderr.strip().splitlines()[-1]
+    assert "the Hub cannot be reached" not in ended.stderr
 
 
 def test_an_error_of_ours_is_found_below_flytes_and_others_are_left_alone() -> None:

@@ -91,9 +91,16 @@ window.addEventListener("load", async function () {
   if (saved) {
     all("button.save", saved).forEach(function (b) { b.click(); });
     for (var i = 0; i < 100 && names.length < 2; i++) await wait(50);
-    found.files = names;
+    found.files = names.slice();
     found.svg = texts[0];
     found.png = pictures[0];
+  }
+
+  var part = document.querySelector("button.part");
+  if (part) {
+    names.length = texts.length = 0;
+    part.click();
+    found.part = [names[0], texts[0].split("\n"), part.hidden];
   }
 
   all("details").forEach(function (d) { d.open = false; });

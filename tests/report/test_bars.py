@@ -70,10 +70,10 @@ def test_the_interval_reaches_from_its_stored_lower_end_to_its_upper_end() -> No
     cells["tokens_per_second"], cells["n_runs"], cells["n_completed"] = 1000.0, 3, 3
     cells["tokens_per_second_low"], cells["tokens_per_second_high"] = 750.0, 1050.0
     svg = throughput_bars(cells, ARMS[:1])
-    bar = re.search(r'<path d="M ([\d.]+) ([\d.]+) \nL [\d.]+ [\d.]+ \nL [\d.]+ ([\d.]+) \n'
-                    r'L [\d.]+ [\d.]+ \nz\n"[^>]*fill-opacity', svg)  # fmt: skip
-    line = re.search(r'<path d="M ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) \nM ([\d.]+) ([\d.]+) \n'
-                     r'L ([\d.]+) ([\d.]+) \nM', svg)  # fmt: skip
+    bar = re.search(r'<path d="M ([\d.]+) ([\d.]+) L [\d.]+ [\d.]+ L [\d.]+ ([\d.]+) '
+                    r'L [\d.]+ [\d.]+ z"[^>]*fill-opacity', svg)  # fmt: skip
+    line = re.search(r'<path d="M ([\d.]+) ([\d.]+) L ([\d.]+) ([\d.]+) M ([\d.]+) ([\d.]+) '
+                     r'L ([\d.]+) ([\d.]+) M', svg)  # fmt: skip
     assert bar and line
     height = float(bar[2]) - float(bar[3])
     foot = float(bar[2])

@@ -233,8 +233,6 @@ def test_the_raw_numbers_are_inside_the_page(complete: Page) -> None:
     assert len(steps) == 30 * 40
     first = grids.complete()[0]
     assert float(steps[0]["loss"]) == pytest.approx(first.history["loss"][0], rel=1e-8)
-    own = list(csv.DictReader(io.StringIO(files[f"{first.training_args.slug}.csv"])))
-    assert [row["loss"] for row in own] == [row["loss"] for row in steps[:40]]
     assert content["verdict"] == "reproduced"
     assert content["runs"][0]["weights"]["n_parameters"] == 3_821_079_552
 
@@ -271,7 +269,7 @@ def test_what_comes_from_inputs_is_escaped() -> None:
         "content", "role", "aria-label", "id", "d", "style", "transform", "x", "y", "width",
         "height", "viewbox", "version", "xmlns", "xmlns:xlink", "xlink:href", "clip-path", "type",
         "patternunits", "fill", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin",
-        "data-name", "data-copy", "tabindex", "hidden",
+        "data-name", "data-copy", "data-whole", "data-lines", "tabindex", "hidden",
     }  # fmt: skip
     assert {name for _, attrs in parsed.tags for name in attrs} <= known
 
@@ -320,6 +318,7 @@ def test_the_terminal_shows_headline_table_and_path(
     assert lines[-1] == str(path)
     shown = " ".join(" ".join(lines).split())
     assert analysis.headline in shown
+    assert "% of the tokens are padding" in shown or not analysis.cells["n_completed"].any()
     if analysis.hardware.trial:
         assert "Losses" in shown and "Gradients" in shown and "Liger active" in shown
         assert "Speed-up" not in shown and "Published claims" not in shown

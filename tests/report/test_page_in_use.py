@@ -47,8 +47,9 @@ def test_the_contents_lead_to_their_headings_and_unfold_what_is_there(
 ) -> None:
     titles = [title for title, _ in complete["anchors"]]
     assert titles == [
-        "Throughput", "Peak reserved memory", "What to turn on", "The blog’s claims",
-        "By batch size", "Training curves", "Where the time goes", "Runs", "Environment",
+        "Throughput", "Peak reserved memory", "What to turn on",
+        "Failed, out of memory or invalid", "The blog’s claims", "By batch size",
+        "Training curves", "Where the time goes", "Runs", "Environment",
     ]  # fmt: skip
     assert all(there for _, there in complete["anchors"])
     assert complete["runs"] == ["#runs", True]
@@ -97,6 +98,14 @@ def test_a_figure_is_saved_as_svg_and_png_in_colours_of_its_own(complete: dict[s
     assert "var(" not in svg and "currentColor" not in svg and "data-tip" not in svg
     assert "<title>batch size 16: speed-up" in svg and 'width="676.8"' in svg
     assert complete["png"].startswith("data:image/png;base64,iVBORw0K")  # a PNG's first bytes
+
+
+def test_the_steps_of_one_run_are_saved_from_those_of_all(complete: dict[str, Any]) -> None:
+    name, lines, hidden = complete["part"]
+    assert not hidden and name.endswith(".csv")
+    assert lines[0].startswith("arm,use_liger,") and lines[-1] == ""
+    assert len(lines) == 1 + 40 + 1
+    assert [line.split(",")[4] for line in lines[1:-1]] == [str(step + 1) for step in range(40)]
 
 
 def test_print_unfolds_everything_and_folds_it_again(

@@ -41,6 +41,8 @@ class Page(HTMLParser):
             self.tables[-1].append([])
         elif tag in ("td", "th"):
             self.tables[-1][-1].append("")
+        elif tag == "small" and {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += " "
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
@@ -56,12 +58,18 @@ class Page(HTMLParser):
             if self.open[-1] == "text" and data.strip():
                 self.svg_texts.append(data.strip())
         elif {"td", "th"} & set(self.open):
-            self.tables[-1][-1][-1] += f"{' ' if self.open[-1] == 'small' else ''}{data}"
+            self.tables[-1][-1][-1] += data
 
     def table(self, heading: str) -> list[dict[str, str]]:
         """The table that has a column `heading`, as a dictionary a row."""
         found = next(rows for rows in self.tables if heading in rows[0])
         return [dict(zip(found[0], row, strict=True)) for row in found[1:]]
+
+    def lines_of(self, name: str) -> list[str]:
+        """The lines that the button of the file `name` saves, without the first."""
+        [button] = [a for tag, a in self.tags if tag == "button" and a.get("data-name") == name]
+        first, last = map(int, str(button["data-lines"]).split(","))
+        return self.downloads()[str(button["data-whole"])].splitlines()[first:last]
 
     def downloads(self) -> dict[str, str]:
         links = [attrs for tag, attrs in self.tags if tag == "a" and "download" in attrs]

@@ -16,7 +16,7 @@ from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.sources import builtin
 from liger_benchmark.training.dataset import IGNORED, load_tokenizer, prepare_datasets
 from liger_benchmark.training.row_columns import alpaca_text
-from liger_benchmark.training.row_counts import RowCounts
+from liger_benchmark.training.row_counts import RowCounts, few_rows
 from liger_benchmark.validation import InvalidInput
 
 LONG = replace(
@@ -324,5 +324,11 @@ def test_counts_are_one_line() -> None:
     )
     assert counts.warning(2240, 56) is None
     few = RowCounts(read=12, used=10)
-    assert str(few.warning(200, 4)).startswith("warning: 12 usable rows are few: each is trained")
-    assert few.warning(10, 4) is None
+    assert few.warning(200, 4) == (
+        "warning: 12 usable rows are few (under 64): speed and memory hold for their lengths; "
+        "each is trained on about 20 times, and losses say little"
+    )
+    once = "12 usable rows are few (under 64): speed and memory hold for their lengths"
+    assert few.warning(10, 4) == f"warning: {once}"
+    assert few_rows(64, 10, 10, 4) is None
+    assert str(few_rows(100, 100, 128, 128)).startswith("100 usable rows are few (under 128)")

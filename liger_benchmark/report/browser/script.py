@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from liger_benchmark.report.browser.copying import COPYING
 from liger_benchmark.report.browser.figure_files import FIGURE_FILES
+from liger_benchmark.report.browser.file_parts import FILE_PARTS
 from liger_benchmark.report.browser.sorting import SORTING
 from liger_benchmark.report.browser.tips import TIPS
 from liger_benchmark.report.browser.unfolding import UNFOLDING
 
 SCRIPT = "".join(
-    f"(function () {{{part}}})();" for part in (SORTING, TIPS, COPYING, FIGURE_FILES, UNFOLDING)
+    f"(function () {{{part}}})();"
+    for part in (SORTING, TIPS, COPYING, FIGURE_FILES, FILE_PARTS, UNFOLDING)
 )

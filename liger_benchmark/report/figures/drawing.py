@@ -19,6 +19,7 @@ from liger_benchmark.choices import (
     LIGER,
     VANILLA,
 )
+from liger_benchmark.report.figures.compact import compact
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -51,7 +52,8 @@ _IN_PAGE = {
     },
 }
 # As many as colours, and one less: it takes thirty arms until two look the same.
-_HATCHES = ("////", "....", "xxxx", "----", "\\\\\\\\")
+_DOTS = "...."
+_HATCHES = ("////", _DOTS, "xxxx", "----", "\\\\\\\\")
 _DASHES = ((5, 2), (1.2, 1.6), (7, 2, 1.5, 2), (3, 1.2), (7, 1.5, 1.2, 1.5, 1.2, 1.5))
 # Before the group id of what has a tip; matplotlib escapes the id and writes it into the SVG.
 _TIP = "tip:"
@@ -62,8 +64,10 @@ FONT_SIZE = 11
 
 
 def wrapped(text: str, width: int) -> str:
-    """`text` on lines of at most `width` letters."""
-    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or text
+    """`text` on lines of at most `width` letters; a word that is longer is broken at its _."""
+    parted = re.sub(rf"\S{{{width + 1},}}", lambda word: word[0].replace("_", "_ "), text)
+    lines = textwrap.wrap(parted, width, break_on_hyphens=False)
+    return "\n".join(line.replace("_ ", "_") for line in lines) or text
 
 
 def style_bar(bar: Rectangle, arms: Sequence[str], arm: str) -> list[Rectangle]:
@@ -232,7 +236,7 @@ def _inline(svg: str, name: str) -> str:
         faint = f"{attribute}: currentColor; {attribute}-opacity: 0.15"
         svg = svg.replace(f"{attribute}: {FAINT}", faint)
     svg = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", svg)
-    return svg.strip()
+    return compact(svg.strip(), _DOTS)
 
 
 def accessible(svg: str, label: str) -> str:

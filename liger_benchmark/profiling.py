@@ -23,8 +23,9 @@ import pandas as pd
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.inputs_file import read_inputs_file
+from liger_benchmark.experiment.preflight import check_experiment
 from liger_benchmark.folders import use_writable_caches
-from liger_benchmark.sources.fetch import fetch_dataset, fetch_model
+from liger_benchmark.sources.fetch import SourceUnavailable, fetch_dataset, fetch_model
 from liger_benchmark.training import environment
 from liger_benchmark.training.condition import train
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
@@ -217,6 +218,59 @@ def choose(
     )
 
 
+def condition_to_profile(options: argparse.Namespace) -> TrainingArguments:
+    """The condition that the command names, with as many steps as are profiled after the warm-up.
+
+    Raises:
+        InvalidInput: if it cannot be profiled, or not be run on this machine.
+    """
+    chosen = choose(read_inputs_file(options.inputs).grid, options.arm, options.batch_size)
+    if chosen.environment:
+        raise InvalidInput(
+            f"--arm: {show(chosen.arm)} takes its libraries from the environment "
+            f"{show(chosen.environment)}, and a profile is made with those of this command; name "
+            "another arm, or run the command from that environment"
+        )
+    gpu = environment.visible_gpu()
+    if gpu is None:
+        raise InvalidInput("there is no GPU whose kernels could be timed; run it where you train")
+    if options.steps < 1:
+        raise InvalidInput(f"--steps: {options.steps} must be 1 or more")
+    warm_up = max(chosen.n_warmup_steps, 2)
+    chosen = dataclasses.replace(
+        chosen,
+        n_warmup_steps=warm_up,
+        max_steps=warm_up + options.steps,
+        parallel_conditions=1,
+    )
+    check_experiment([chosen], on_cluster=False, gpu=gpu)
+    return chosen
+
+
+def profile_condition(chosen: TrainingArguments, n_steps: int, folder: Path) -> dict[str, Any]:
+    """Fetch the condition's dataset and model, and profile it in a process of its own.
+
+    Args:
+        folder: an empty folder for what is fetched and written.
+
+    Raises:
+        InvalidInput, SourceUnavailable: as `fetch_dataset` and `fetch_model`.
+        ChildFailed: if the condition failed.
+    """
+    dataset = fetch_dataset(
+        *(chosen.dataset_name, folder / "dataset"), chosen.dataset_config, chosen.dataset_split
+    )
+    model = fetch_model(chosen.model_name, folder / "model")
+    profile, _ = run_isolated(
+        profile_group if chosen.in_group else profile_run,
+        *(chosen, dataset, model, folder / "output", n_steps),
+        on_message=lambda message: None,
+        devices=environment.visible_devices()[: chosen.n_gpus],
+        has_children=chosen.in_group,
+    )
+    return profile
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Profile one condition and print its summary.
 
@@ -235,45 +289,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     use_writable_caches()
     try:
-        chosen = choose(read_inputs_file(options.inputs).grid, options.arm, options.batch_size)
-        if environment.visible_gpu() is None:
-            raise InvalidInput(
-                "there is no GPU whose kernels could be timed; run it where you train"
-            )
-        if options.steps < 1:
-            raise InvalidInput(f"--steps: {options.steps} must be 1 or more")
-        warm_up = max(chosen.n_warmup_steps, 2)
-        chosen = dataclasses.replace(
-            chosen, n_warmup_steps=warm_up, max_steps=warm_up + options.steps
-        )
+        chosen = condition_to_profile(options)
         with tempfile.TemporaryDirectory() as folder:
-            profile, _ = run_isolated(
-                profile_group if chosen.in_group else profile_run,
-                chosen,
-                fetch_dataset(
-                    chosen.dataset_name,
-                    Path(folder) / "dataset",
-                    chosen.dataset_config,
-                    chosen.dataset_split,
-                ),
-                fetch_model(chosen.model_name, Path(folder) / "model"),
-                Path(folder) / "output",
-                options.steps,
-                on_message=lambda message: None,
-                devices=environment.visible_devices()[: chosen.n_gpus],
-                has_children=chosen.in_group,
-            )
-    except (InvalidInput, ChildFailed) as error:
+            profile = profile_condition(chosen, options.steps, Path(folder))
+    except (InvalidInput, SourceUnavailable) as error:
+        print(f"profiling: {error}", file=sys.stderr)
+        return 1
+    except ChildFailed as error:
         print(f"profiling: {summary_of(error)}", file=sys.stderr)
         return 1
     if options.output:
         options.output.write_text(json.dumps(profile, indent=2) + "\n", encoding="utf-8")
     print(summary(profile))
     return 0
-
-
-if __name__ == "__main__":
-    # The child process imports `profile_run` by its module's name, which must not be __main__.
-    from liger_benchmark import profiling
-
-    sys.exit(profiling.main())

@@ -132,7 +132,3 @@ def _run(inputs_file: Path) -> int:
         except KeyboardInterrupt:
             # The terminal interrupts the run as well, which says what is kept.
             continue
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,6 +10,7 @@ import pytest
 from liger_benchmark import profiling
 from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.profiling import IDLE, by_kind, choose, kind_of, summary
+from liger_benchmark.sources.fetch import SourceUnavailable
 from liger_benchmark.training.environment import visible_gpu
 
 PROJECT = Path(__file__).parent.parent
@@ -75,6 +76,58 @@ def test_without_a_gpu_the_command_ends_in_one_line(capsys: pytest.CaptureFixtur
     error = capsys.readouterr().err.strip()
     assert error.startswith("profiling: ") and "there is no GPU" in error
     assert "\n" not in error
+
+
+def test_an_arm_of_another_environment_is_refused_before_anything_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(profiling.environment, "visible_gpu", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(profiling, "fetch_dataset", None)
+    assert profiling.main([str(PROJECT / "examples" / "versions.yaml")]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith('profiling: --arm: "Liger + other" takes its libraries from')
+    assert '"other"' in error and "\n" not in error
+
+
+def inputs_file(folder: Path, **settings: object) -> str:
+    """An inputs file of a tiny model with other settings."""
+    file = folder / "inputs.yaml"
+    arguments: dict[str, object] = {
+        "model_name": "builtin:phi3-tiny",
+        "dataset_name": "builtin:instructions",
+    } | settings
+    file.write_text(
+        json.dumps(
+            {"experiment_args": {"per_device_train_batch_size": [2]}, "training_args": arguments}
+        )
+    )
+    return str(file)
+
+
+def test_what_the_machine_cannot_run_is_refused_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(profiling.environment, "visible_gpu", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(profiling.environment, "visible_devices", lambda: ["0"])
+    monkeypatch.setattr(profiling, "fetch_dataset", None)
+    assert profiling.main([inputs_file(tmp_path, n_gpus=2)]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("profiling: training_args.n_gpus: 2 are asked for")
+    assert "\n" not in error
+
+
+def test_a_model_that_cannot_be_fetched_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetch_model(name: str, folder: Path) -> Path:
+        raise SourceUnavailable("the Hub has no model 'org/nothing'; give a folder")
+
+    monkeypatch.setattr(profiling.environment, "visible_gpu", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(profiling.environment, "visible_devices", lambda: ["0"])
+    monkeypatch.setattr(profiling, "fetch_model", fetch_model)
+    assert profiling.main([inputs_file(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error == "profiling: the Hub has no model 'org/nothing'; give a folder\n"
 
 
 @pytest.mark.gpu

@@ -18,29 +18,36 @@ BF16_DIRECTION_BOUND = 0.3
 BF16_NORM_BOUND = 0.02
 FP32_DIRECTION_BOUND = 1e-3
 FP32_NORM_BOUND = 1e-3
+# In the order of the bounds.
+MEASURES = ("direction", "norm")
 
 
 @dataclass(frozen=True)
 class GradientDifference:
-    """The largest differences over the kinds of parameters.
+    """Of all kinds of parameters and both measures the largest difference in relation to its bound.
 
     Attributes:
-        direction: |g - h| / |h|, estimated from the projections; infinite where one run has a
-            gradient and the other has none.
-        norm: the relative difference of |g| and |h|.
-        parameter: the kind of the largest of the two in relation to its bound.
-        bounds: for direction and norm.
+        measure: "direction", |g - h| / |h|, estimated from the projections, or "norm", the relative
+            difference of |g| and |h|.
+        value: the difference; infinite where one run has a gradient and the other has none.
+        bound: what rounding explains of this measure.
+        parameter: the kind of parameter; empty where there is none.
     """
 
-    direction: float
-    norm: float
+    measure: str
+    value: float
+    bound: float
     parameter: str
-    bounds: tuple[float, float]
+
+    @property
+    def times_bound(self) -> float:
+        """The difference as a multiple of its bound."""
+        return self.value / self.bound
 
     @property
     def above_bound(self) -> bool:
         """Whether rounding does not explain the difference."""
-        return not (self.direction <= self.bounds[0] and self.norm <= self.bounds[1])
+        return not self.value <= self.bound
 
 
 def bounds_of(bf16: bool) -> tuple[float, float]:
@@ -77,21 +84,17 @@ def gradient_difference(one: Fingerprint, other: Fingerprint, bf16: bool) -> Gra
     kinds: dict[str, list[str]] = {}
     for name in dict.fromkeys((*other, *one)):
         kinds.setdefault(re.sub(r"\.\d+\.", ".*.", name), []).append(name)
-    differences = {kind: _of_kind(one, other, names) for kind, names in kinds.items()}
-    if not differences:
-        return GradientDifference(0.0, 0.0, "", bounds)
-    worst = max(
-        differences, key=lambda k: max(d / b for d, b in zip(differences[k], bounds, strict=True))
-    )
-    return GradientDifference(
-        max(direction for direction, _ in differences.values()),
-        max(norm for _, norm in differences.values()),
-        worst,
-        bounds,
-    )
+    differences = [
+        GradientDifference(measure, value, bound, kind)
+        for kind, names in kinds.items()
+        for measure, value, bound in zip(MEASURES, _of_kind(one, other, names), bounds, strict=True)
+    ]
+    nothing = GradientDifference(MEASURES[0], 0.0, bounds[0], "")
+    return max(differences, key=lambda difference: difference.times_bound, default=nothing)
 
 
 def _of_kind(one: Fingerprint, other: Fingerprint, names: Sequence[str]) -> tuple[float, float]:
+    """How far the parameters of one kind lie apart, by each of `MEASURES`."""
     squares = [0.0, 0.0, 0.0]  # of the difference, of `one` and of `other`
     for name in names:
         a, b = one.get(name, ()), other.get(name, ())

@@ -19,7 +19,8 @@ batch size, or the run was a trial: on a CPU, on a device that no run recorded, 
 model.
 
 Claims are judged for the arms called Liger and vanilla, whatever the grid's baseline and other arms
-are; without both nothing is tested.
+are; without both nothing is tested. Nor is it where these two are not the blog's experiment, see
+`blogs_experiment`.
 
 **The claim about memory running out** is judged at every batch size where vanilla ran out of memory
 in any repeat, both arms having been tried there twice at least: *not reproduced* if Liger ran out
@@ -35,6 +36,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from liger_benchmark.analysis.blogs_experiment import why_another_experiment
 from liger_benchmark.analysis.claims import (
     EXCEEDED,
     INCOMPLETE,
@@ -77,13 +79,7 @@ _JUDGEMENTS = {
 
 def judge_claims(grid: MeasuredGrid) -> list[Claim]:
     """Judge the three published claims by the rules in this module's docstring."""
-    missing = [arm for arm in (VANILLA, LIGER) if arm not in grid.arms]
-    reason = ""
-    if grid.hardware.trial:
-        reason = f"a trial {grid.hardware.trial} says nothing about the kernels"
-    elif missing:
-        reason = f"this grid has no arm called {' and none called '.join(missing)}"
-    if reason:
+    if reason := why_not_judged(grid):
         return [
             claim.judged(f"nothing: {reason}", NOT_TESTED, not_tested_because=reason)
             for claim in (THROUGHPUT, MEMORY, OUT_OF_MEMORY)
@@ -93,6 +89,16 @@ def judge_claims(grid: MeasuredGrid) -> list[Claim]:
         judge_range(MEMORY, grid.published, grid.cells),
         _judge_out_of_memory(OUT_OF_MEMORY, grid.cells),
     ]
+
+
+def why_not_judged(grid: MeasuredGrid) -> str:
+    """Why no claim can be judged on this grid; empty if they can."""
+    if grid.hardware.trial:
+        return f"a trial {grid.hardware.trial} says nothing about the kernels"
+    missing = [arm for arm in (VANILLA, LIGER) if arm not in grid.arms]
+    if missing:
+        return f"this grid has no arm called {' and none called '.join(missing)}"
+    return why_another_experiment(grid.runs)
 
 
 def judge_range(claim: PublishedRange, comparison: pd.DataFrame, cells: pd.DataFrame) -> Claim:

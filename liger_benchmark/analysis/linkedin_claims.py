@@ -2,9 +2,10 @@
 
 A claim is a gain at one batch size. It is judged by the rule for a range of the blog's (see
 `judgement`) whose ends are both that gain, at its batch size alone, for the arms called Liger and
-vanilla. A grid fits a claim if it trains that model by that method at that batch size a GPU. What
-else differs, cards and their number, software, data, is named beside the judgement: it is a reason
-for another result, and none to refuse the comparison.
+vanilla. A grid fits a claim if it trains that model by that method at that batch size a GPU: all
+weights, with transformers' loss or Liger's, not compiled and padded. What else differs, cards and
+their number, software, data, other settings, is named beside the judgement: it is a reason for
+another result, and none to refuse the comparison.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from liger_benchmark.analysis.blogs_experiment import other_settings
 from liger_benchmark.analysis.claims import Claim, PublishedRange
 from liger_benchmark.analysis.judgement import judge_range
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
@@ -62,6 +64,13 @@ class LinkedInClaim:
     note: str = ""
 
 
+# Settings that are another method wherever they are not the defaults.
+_METHOD = (
+    *("liger_kernels", "liger_implementation", "use_hub_kernels", "loss_type", "torch_compile"),
+    *("peft", "load_in_4bit", "packing", "padding_free", "fp16"),
+)
+# Settings of which no claim says anything, and those that `_differences` puts in other words.
+_NOT_NAMED = ("weight_decay", "n_gpus", "reshard_after_forward", "max_seq_length")
 _SHARDED = {"sharding": (FSDP2, ZERO3), "optim": ADAMW, "bf16": (True,)}
 _OF_PAPER: dict[str, Any] = {
     "source": PAPER,
@@ -162,9 +171,10 @@ def fits(claim: LinkedInClaim, runs: Sequence[Run]) -> bool:
 
 
 def _fits_one(claim: LinkedInClaim, args: TrainingArguments) -> bool:
-    return re.fullmatch(claim.pattern, args.short_model_name.lower()) is not None and all(
-        getattr(args, name) in values for name, values in claim.method.items()
-    )
+    if re.fullmatch(claim.pattern, args.short_model_name.lower()) is None:
+        return False
+    same = all(getattr(args, name) in values for name, values in claim.method.items())
+    return same and not any(name in other_settings(args) for name in _METHOD)
 
 
 def _judged(claim: LinkedInClaim, grid: MeasuredGrid) -> LinkedInJudgement:
@@ -221,5 +231,8 @@ def _differences(claim: LinkedInClaim, grid: MeasuredGrid) -> Iterator[str]:
         yield "weights drawn at random here"
     if args.dataset_name != "tatsu-lab/alpaca":
         yield f"Alpaca’s rows there, {args.dataset_name} here"
+    for name, value in other_settings(args).items():
+        if name not in (*claim.method, *_NOT_NAMED):
+            yield f"{name}: {value} here"
     if claim.note:
         yield claim.note

@@ -237,8 +237,8 @@ def _other_gradients(run: Run, reference: Run, whom: str) -> Iterator[str]:
     if difference.above_bound:
         yield (
             f"its gradients at the first step differ from {whom}'s by "
-            f"{small_fraction(max(difference.direction, difference.norm))} in "
-            f"{difference.parameter}"
+            f"{small_fraction(difference.value)} in {difference.parameter} "
+            f"({difference.measure}; rounding explains {small_fraction(difference.bound)})"
         )
 
 

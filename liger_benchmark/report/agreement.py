@@ -1,6 +1,12 @@
-"""What a trial shows, in a line each: losses agree, gradients agree, Liger was active."""
+"""What a trial shows: whether losses and gradients agree, and where Liger was active.
+
+The terminal prints a line for each, the page a table (`trial`).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from liger_benchmark.analysis.arms import same_gradients
 from liger_benchmark.analysis.gradient_difference import GradientDifference, gradient_difference
@@ -21,20 +27,19 @@ def losses_line(analysis: Analysis) -> str:
 
 def gradients_line(analysis: Analysis) -> str:
     """Whether the gradients of the first step differ by rounding only."""
-    differences = _gradient_differences(analysis)
-    if not differences:
+    worst = largest_gradient_difference(analysis, analysis.runs)
+    if worst is None:
         return "Gradients: no two arms could be compared."
-    # Those above a bound first: of the two measures the bound of either may be exceeded.
-    worst = max(differences, key=lambda d: (d.above_bound, d.direction / d.bounds[0]))
-    return _line("Gradients", worst.above_bound, worst.direction, worst.bounds[0])
+    return _line("Gradients", worst.above_bound, worst.value, worst.bound)
 
 
 def liger_line(analysis: Analysis) -> str:
     """In which arms Liger's code was found in the live model: `Liger active: 9 of 9 parts in …`."""
     texts = []
     for arm in analysis.arms:
-        found = [_active(r) for r in analysis.runs if r.training_args.arm == arm and _proved(r)]
-        for active, present in dict.fromkeys(found):
+        for active, present in liger_parts(
+            [r for r in analysis.runs if r.training_args.arm == arm]
+        ):
             texts.append(f"{active} of {present} parts in {arm}" if active else f"none in {arm}")
     return f"Liger active: {enumerate_words(texts)}." if texts else "Liger active: not recorded."
 
@@ -47,11 +52,17 @@ def _line(what: str, above_bound: bool, difference: float, bound: float) -> str:
     )
 
 
-def _gradient_differences(analysis: Analysis) -> list[GradientDifference]:
-    """Each run against the baseline's of its batch size and repeat, where the two should agree."""
+def largest_gradient_difference(
+    analysis: Analysis, runs: Sequence[Run]
+) -> GradientDifference | None:
+    """The largest difference of `runs` from the baseline's, in relation to its bound.
+
+    Each is compared with the baseline's run of its batch size and repeat, where the two should
+    agree. None where no two could be compared.
+    """
     of_baseline = {_place(r): r for r in analysis.runs if r.training_args.arm == analysis.baseline}
     differences = []
-    for run in analysis.runs:
+    for run in runs:
         other = of_baseline.get(_place(run))
         if other is None or other is run:
             continue
@@ -59,18 +70,24 @@ def _gradient_differences(analysis: Analysis) -> list[GradientDifference]:
             continue
         if (a := run.record.get("gradients")) and (b := other.record.get("gradients")):
             differences.append(gradient_difference(a, b, run.training_args.is_rounded))
-    return differences
+    return max(differences, key=lambda difference: difference.times_bound, default=None)
+
+
+def liger_parts(runs: Sequence[Run]) -> list[tuple[int, int]]:
+    """How many parts of the live models ran Liger's code, and how many could; each pair once."""
+    return list(
+        dict.fromkeys(
+            _active(run.record["liger"])
+            for run in runs
+            if run.outcome == COMPLETED and run.record.get("liger")
+        )
+    )
+
+
+def _active(liger: Mapping[str, Any]) -> tuple[int, int]:
+    parts = liger.get("parts", {})
+    return sum(int(liger.get(name, 0)) for name in parts), sum(parts.values())
 
 
 def _place(run: Run) -> tuple[int, int]:
     return (run.training_args.per_device_train_batch_size, run.training_args.run)
-
-
-def _proved(run: Run) -> bool:
-    return run.outcome == COMPLETED and bool(run.record.get("liger"))
-
-
-def _active(run: Run) -> tuple[int, int]:
-    """How many parts of the live model ran Liger's code, and how many it has."""
-    parts = run.record["liger"].get("parts", {})
-    return sum(int(run.record["liger"].get(name, 0)) for name in parts), sum(parts.values())

@@ -142,7 +142,3 @@ def _contents(sections: str) -> str:
     ]
     links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in found)
     return f'<nav aria-label="Contents"><ul>{links}</ul></nav>'
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -156,7 +156,3 @@ def _markdown_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -
 
     escaped = ([text.replace("|", "\\|") for text in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,6 @@ from rich.text import Text
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.agreement import gradients_line, liger_line, losses_line
-from liger_benchmark.report.blog import why_not_judged
 from liger_benchmark.report.data_line import data_line
 from liger_benchmark.report.outcomes import gain_text, no_number
 from liger_benchmark.report.progress import replace_unprintable
@@ -53,7 +52,7 @@ def print_summary(analysis: Analysis, report_path: str | Path) -> None:
 
 def _claims(analysis: Analysis) -> list[str]:
     """The verdict and a line for each of the blog's claims, or one that says why it has none."""
-    if reason := why_not_judged(analysis):
+    if reason := analysis.claims[0].not_tested_because:
         return [f"Published claims: not tested; {reason}"]
     lines = [f"  {claim.name}: {claim.judgement}; {claim.measured}" for claim in analysis.claims]
     return [f"Published claims: {analysis.verdict}", *lines]

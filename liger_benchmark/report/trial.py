@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liger_benchmark.analysis.arms import same_gradients
-from liger_benchmark.analysis.gradient_difference import gradient_difference
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.choices import BATCH_SIZE
+from liger_benchmark.report.agreement import largest_gradient_difference, liger_parts
 from liger_benchmark.report.markup import Cell, Column, arm_cell, integer_cell, number_cell
 from liger_benchmark.report.outcomes import outcome_words
 from liger_benchmark.report.table import Table
-from liger_benchmark.run import COMPLETED, Run
-from liger_benchmark.wording import known, small_fraction
+from liger_benchmark.run import Run
+from liger_benchmark.wording import small_fraction
 
 
 def checks_table(analysis: Analysis) -> Table:
@@ -65,37 +64,17 @@ def _gradient_cell(analysis: Analysis, runs: Sequence[Run]) -> Cell:
     """The largest difference of the first step's gradients from those of the baseline's runs."""
     if runs[0].training_args.arm == analysis.baseline:
         return Cell("baseline", is_number=True)
-    of_baseline = {
-        (run.training_args.per_device_train_batch_size, run.training_args.run): run
-        for run in analysis.runs
-        if run.training_args.arm == analysis.baseline
-    }
-    found = []
-    for run in runs:
-        args = run.training_args
-        other = of_baseline.get((args.per_device_train_batch_size, args.run))
-        if other is None or not same_gradients(args, other.training_args):
-            continue
-        if (a := run.record.get("gradients")) and (b := other.record.get("gradients")):
-            found.append(gradient_difference(a, b, args.is_rounded))
-    if not found:
+    worst = largest_gradient_difference(analysis, runs)
+    if worst is None:
         return Cell("not recorded", is_number=True)
-    worst = max(found, key=lambda difference: difference.direction / difference.bounds[0])
-    detail = "above bound" if worst.above_bound else f"bound {small_fraction(worst.bounds[0])}"
-    return number_cell(worst.direction, small_fraction, detail)
+    detail = "above bound" if worst.above_bound else f"bound {small_fraction(worst.bound)}"
+    return number_cell(worst.value, small_fraction, detail)
 
 
 def _active(runs: Sequence[Run]) -> str:
     """How many parts of the live models ran Liger's code: `none`, `all 130`, `98 of 130`."""
-    texts = []
-    for run in runs:
-        liger = run.record.get("liger")
-        if run.outcome != COMPLETED or not liger:
-            continue
-        counts = {k: v for k, v in liger.items() if k not in ("parts", "expected")}
-        active = sum(int(value) for value in counts.values() if known(value))
-        total = sum((liger.get("expected") or liger.get("parts", {})).values())
-        texts.append(
-            "none" if not active else f"all {active}" if active == total else f"{active} of {total}"
-        )
-    return " or ".join(dict.fromkeys(texts)) or "not recorded"
+    texts = [
+        "none" if not active else f"all {active}" if active == present else f"{active} of {present}"
+        for active, present in liger_parts(runs)
+    ]
+    return " or ".join(texts) or "not recorded"

@@ -69,6 +69,11 @@ def test_what_differs_is_named_beside_the_judgement() -> None:
     assert "512 tokens here" in text
     page = linkedin_section(analysis)
     assert "not reproduced" in page and "8 × A100 there" in page
+    other = analysed(8, 10.0, 11.6, attn_implementation="eager", autocast=False)
+    assert {"attn_implementation: eager here", "autocast: False here"} <= set(
+        other.linkedin[0].differences
+    )
+    assert not any("here" in text and ": " in text for text in analysis.linkedin[0].differences)
 
 
 def test_vanilla_out_of_memory_where_the_paper_has_a_number_is_said() -> None:
@@ -85,6 +90,10 @@ def test_vanilla_out_of_memory_where_the_paper_has_a_number_is_said() -> None:
         {"max_seq_length": 128, "gradient_checkpointing": False},
         {"optim": "sgd"},
         {"sharding": "ddp"},
+        {"peft": "lora"},
+        {"torch_compile": True},
+        {"packing": True, "attn_implementation": "flex_attention"},
+        {"liger_kernels": ["rms_norm"]},
     ],
 )
 def test_another_model_or_method_fits_no_claim(settings: dict[str, Any]) -> None:

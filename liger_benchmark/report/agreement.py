@@ -74,7 +74,7 @@ def largest_gradient_difference(
 
 
 def liger_parts(runs: Sequence[Run]) -> list[tuple[int, int]]:
-    """How many parts of the live models ran Liger's code, and how many could; each pair once."""
+    """How many parts of the live models ran Liger's code, and how many should; each pair once."""
     return list(
         dict.fromkeys(
             _active(run.record["liger"])
@@ -86,7 +86,9 @@ def liger_parts(runs: Sequence[Run]) -> list[tuple[int, int]]:
 
 def _active(liger: Mapping[str, Any]) -> tuple[int, int]:
     parts = liger.get("parts", {})
-    return sum(int(liger.get(name, 0)) for name in parts), sum(parts.values())
+    # Older records do not say what was expected: all that could run Liger's code.
+    expected = liger.get("expected", parts)
+    return sum(int(liger.get(name, 0)) for name in parts), sum(expected.values())
 
 
 def _place(run: Run) -> tuple[int, int]:

@@ -80,7 +80,8 @@ def assert_invalid(analysis: Analysis, arm: str, size: int, reason: str) -> None
     assert re.search(named, analysis.headline)
     assert "faster" not in analysis.headline and " less " not in analysis.headline
     assert any(
-        caveat.kind == "invalid" and caveat.text.startswith(f"{arm} at batch size {size} is")
+        caveat.kind == "invalid"
+        and re.search(rf"\b{re.escape(arm)}( and .+)? at batch size {size} (is|are)", caveat.text)
         for caveat in analysis.caveats
     )
 

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--dataset",
         metavar="D",
         default="builtin:instructions",
-        help="a Hub id, a folder or builtin:NAME (default: %(default)s)",
+        help="a Hub id, a folder, a file of rows or builtin:NAME (default: %(default)s)",
     )
     parser.add_argument(
         "--dataset-format",

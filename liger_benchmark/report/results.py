@@ -29,7 +29,7 @@ from liger_benchmark.report.markup import (
     paragraph,
     table,
 )
-from liger_benchmark.report.outcomes import outcome_words
+from liger_benchmark.report.outcomes import completed_of, outcome_words
 from liger_benchmark.report.recommendation import recommendation
 from liger_benchmark.report.table import Table, by_batch_size, memory_name
 from liger_benchmark.report.trial import checks_table
@@ -160,9 +160,9 @@ def _bar_plots(analysis: Analysis) -> str:
     caption = "Bars: mean of the repeats that completed"
     if cells["tokens_per_second_low"].notna().any():
         caption += "; lines on them: 95% interval"
-    incomplete = cells[cells["n_completed"] < cells["n_runs"]]
-    if (incomplete["n_completed"] > 0).any():
-        caption += "; “2 of 3”: repeats that completed, where not all did"
+    partly = cells[(cells["n_completed"] < cells["n_runs"]) & (cells["n_completed"] > 0)]
+    if len(partly):
+        caption += f"; “{completed_of(partly.iloc[0])}”: repeats that completed, where not all did"
     if cells["n_out_of_memory"].any():
         caption += "; OOM: out of memory"
     alt = "; ".join(

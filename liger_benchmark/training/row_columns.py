@@ -104,7 +104,7 @@ def suggest_mapping(column_names: Sequence[str]) -> str:
     for prompt, completion in _PAIRS:
         if {prompt, completion} <= {*column_names}:
             return (
-                ', such as dataset_format: "prompt_completion" and '
+                'set dataset_format: "prompt_completion" and '
                 f"columns: {{prompt: {prompt}, completion: {completion}}}"
             )
     return ""

@@ -240,8 +240,10 @@ def _suggest_format(column_names: Sequence[str]) -> str:
     fitting = [f'"{name}"' for name in _fitting(column_names)]
     if fitting:
         return f"dataset_format: {' or '.join(fitting)} would fit"
+    if mapping := suggest_mapping(column_names):
+        return mapping
     needed = "; ".join(f'"{name}" {" and ".join(f.columns)}' for name, f in FORMATS.items())
     return (
         "rename columns (or map them by training_args.columns) to those that a dataset_format "
-        f"needs ({needed}){suggest_mapping(column_names)}"
+        f"needs ({needed})"
     )

@@ -28,7 +28,11 @@ def fetched(rows: list[dict[str, object]], folder: Path) -> tuple[Path, Training
 @pytest.mark.parametrize(
     ("row", "changes", "words"),
     [
-        ({"query": "a", "response": "b"}, {}, "cannot tell the format.*completion: response"),
+        (
+            {"query": "a", "response": "b"},
+            {},
+            "cannot tell.*; set dataset_format.*completion: response}",
+        ),
         ({"prompt": "a", "completion": "b"}, {"dataset_format": "text"}, "has no column 'text'"),
         ({"prompt": "a", "completion": "b"}, {"columns": {"prompt": "promt"}}, "not a column"),
         ({"text": "no response in it"}, {}, "0 rows whose text holds"),

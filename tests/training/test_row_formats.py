@@ -150,9 +150,14 @@ def test_rows_without_an_answer_are_left_out(
     [
         (
             "messages",
+            {"subject": "a", "body": "b"},
+            r"no column 'messages', which dataset_format \"messages\" needs; it has subject, "
+            r"body; rename columns .* \"prompt_completion\" prompt and completion",
+        ),
+        (
+            "messages",
             {"question": "a", "answer": "b"},
-            r"no column 'messages', which dataset_format \"messages\" needs; it has question, "
-            r"answer; rename columns .* \"prompt_completion\" prompt and completion",
+            r"it has question, answer; set dataset_format: \"prompt_completion\" and columns: {",
         ),
         (
             "messages",

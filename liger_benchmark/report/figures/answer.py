@@ -172,7 +172,8 @@ def _draw_row(
         markerfacecolor=colour if row.emphasised else PAPER, markeredgecolor=colour,
         markeredgewidth=2, clip_on=False,
     )  # fmt: skip
-    if gain.value < 0:  # the line at zero would run through it
+    # The line at zero would run through it, or an interval that leaves the picture.
+    if gain.value < 0 or (known(gain.high) and gain.high > end):
         beside["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
     axes.annotate(
         f"{signed(gain.value)}%", (end, at), xytext=(8, 0), textcoords="offset points", **beside

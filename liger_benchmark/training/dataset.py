@@ -188,6 +188,7 @@ def tokenize(
         tokenizer,
         arguments.dataset_format,
         arguments.dataset_name,
+        counts,
     )
     # Packing by splitting loses no token.
     is_split = arguments.packing and arguments.packing_strategy == "bfd_split"

@@ -31,6 +31,7 @@ class GridRun:
         returned: the folders of the runs that were returned, with their conditions.
         ended: the runs that have ended, failed ones too, in order.
         page: the page of these; None as long as there is none.
+        stopped: why the conditions that are left are not run; empty as long as they are.
         wandb_unreachable: why W&B could not be reached by a condition; None if it could.
     """
 
@@ -39,6 +40,7 @@ class GridRun:
     returned: dict[Path, TrainingArguments] = field(default_factory=dict)
     ended: list[Run] = field(default_factory=list)
     page: Path | None = None
+    stopped: str = ""
     wandb_unreachable: str | None = None
 
 

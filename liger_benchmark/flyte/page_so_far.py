@@ -5,6 +5,7 @@ from __future__ import annotations
 from liger_benchmark import files, store
 from liger_benchmark.analysis.tables import analyse
 from liger_benchmark.flyte import local_run
+from liger_benchmark.flyte.disagreement import compare_with_others
 from liger_benchmark.flyte.local_run import GridRun
 from liger_benchmark.report.result_folder import publish_part
 from liger_benchmark.run import FAILED, Run, write_run
@@ -22,8 +23,9 @@ def publish_so_far(grid: GridRun, run: Run, reused: bool = False) -> None:
         reused: it was kept from an earlier grid.
     """
     grid.ended.append(run)
+    was_stopped = compare_with_others(grid, run)
     is_last = len(grid.ended) == len(grid.grid)
-    if not grid.grid or reused or (is_last and run.outcome != FAILED):
+    if not grid.grid or (reused and not was_stopped) or (is_last and run.outcome != FAILED):
         return
     try:
         folder = store.experiment_folder(local_run.BUILD, grid.grid)
@@ -31,5 +33,7 @@ def publish_so_far(grid: GridRun, run: Run, reused: bool = False) -> None:
             for ended in grid.ended:
                 write_run(folder / "runs" / ended.training_args.slug, ended)
             grid.page = publish_part(analyse(grid.ended), folder, len(grid.grid))
+        if was_stopped:
+            grid.progress.note(f"the page: {grid.page}")
     except Exception as error:
         grid.progress.note(f"the page so far could not be written: {summary(error)}")

@@ -71,7 +71,10 @@ class ChatEncoder:
         self.takes_only_parts = self._takes_only_parts()
         # Marks become token positions by way of offsets, which a tokenizer in Python lacks.
         with self.clock.stopped():  # trl tries the template, too
-            self.marked_template = _marked_template(tokenizer) if tokenizer.is_fast else None
+            self.marked_templates = {
+                with_tools: _marked_template(tokenizer, with_tools) if tokenizer.is_fast else None
+                for with_tools in (False, True)
+            }
         self.clock.was_read = False
 
     def render(self, messages: list[Message], **options: Any) -> Any:
@@ -98,11 +101,12 @@ class ChatEncoder:
         """
         last = max(i for i, message in enumerate(messages) if is_answer(message))
         conversation = _Conversation(self, messages[: last + 1], tools, row)
-        if self.marked_template is None:
+        marked_template = self.marked_templates[bool(conversation.tools)]
+        if marked_template is None:
             return self._encode_by_prefixes(conversation)
         try:
             encoded = conversation.apply(
-                chat_template=self.marked_template,
+                chat_template=marked_template,
                 return_dict=True,
                 return_assistant_tokens_mask=True,
             )
@@ -240,16 +244,22 @@ def _answer_not_found() -> RefusedRow:
     )
 
 
-def _marked_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+def _marked_template(tokenizer: PreTrainedTokenizerBase, with_tools: bool) -> str | None:
     """The tokenizer's template if it has generation markers, or else trl's marked copy of it.
+
+    A tokenizer may have a template of its own for rows with tools.
 
     None if trl has no copy of this template.
     """
     from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
     try:
-        own = tokenizer.get_chat_template()
-        return own if has_generation_markers(own) else get_training_chat_template(tokenizer)
+        own = tokenizer.get_chat_template(tools=[{}] if with_tools else None)
+        if has_generation_markers(own):
+            return own
+        if own != tokenizer.chat_template:
+            return None  # trl knows one template a tokenizer
+        return get_training_chat_template(tokenizer)
     except _template_errors():
         return None
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from liger_benchmark.sources.row_files import repaired
+
 Message = dict[str, Any]
 
 
@@ -27,7 +29,7 @@ def conversation(cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     try:
-        value = json.loads(cell)
+        value = repaired(json.loads(cell))
     except ValueError:
         return cell
     return value if isinstance(value, list) else cell
@@ -135,7 +137,7 @@ def read_list(value: Any) -> Any:
     """A list, or one as JSON, without keys of null; None if it is neither, or empty."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = repaired(json.loads(value))
         except ValueError:
             return None
     return _without_nulls(value) if isinstance(value, list) and value else None

@@ -188,3 +188,23 @@ def test_tools_stay_beside_conversations_made_from_sharegpts(
     turns = [{"from": "human", "value": "Is it?"}, {"from": "gpt", "value": "It is open."}]
     rows = [{"conversations": turns, "tools": [{"name": "look"}]}] * 3
     assert learnt(rows, tokenizer, tmp_path) == {"look:It is open.</s>"}
+
+
+def test_a_tokenizers_own_template_for_tools_is_used(
+    tokenizer: Any, tmp_path: Path, datasets_cache: None
+) -> None:
+    """Command R and others have a template of the name `tool_use` beside the default."""
+    for_tools = builtin.CHAT_TEMPLATE.replace("{% generation %}", "{% generation %}with tools: ")
+    tokenizer.chat_template = {"default": builtin.CHAT_TEMPLATE, "tool_use": for_tools}
+    row = {"messages": [QUESTION, ANSWER]}
+    with_tools = [row | {"tools": [{"name": "look"}]}] * 3
+    assert learnt(with_tools, tokenizer, tmp_path) == {"with tools: It is open.</s>"}
+    (tmp_path / "plain").mkdir()
+    assert learnt([row] * 3, tokenizer, tmp_path / "plain") == {"It is open.</s>"}
+
+
+def test_half_of_a_surrogate_pair_in_a_conversation_as_json_costs_nothing(
+    tokenizer: Any, tmp_path: Path, datasets_cache: None
+) -> None:
+    rows = [{"messages": json.dumps([QUESTION, ANSWER | {"content": "It is \ud83d"}])}] * 3
+    assert len(learnt(rows, tokenizer, tmp_path)) == 1

@@ -4,7 +4,7 @@ PYTHON ?= python3
 INPUTS ?=
 CONFIRM ?=
 FRESH ?=
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := uv==0.13.9
@@ -17,11 +17,25 @@ RESULTS := build/results build/runs build/failed
 .DEFAULT_GOAL := smoke
 
 # A misspelt setting would otherwise be passed over in silence.
-SETTINGS := INPUTS PYTHON CONFIRM FRESH
+SETTINGS := INPUTS PYTHON VENV CONFIRM FRESH
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(SETTINGS),$(GIVEN))
 ifneq ($(UNKNOWN),)
 $(error $(UNKNOWN): unknown setting; the known ones are $(SETTINGS) (see `make help`))
+endif
+# An environment that is there keeps its Python.
+ifneq ($(filter PYTHON,$(GIVEN)),)
+ifneq ($(wildcard $(BIN)/python),)
+VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+WANTED := $(shell $(PYTHON) $(VERSION) 2>/dev/null)
+THERE := $(shell $(BIN)/python $(VERSION))
+ifeq ($(WANTED),)
+$(error $(PYTHON) is not there, or cannot be run)
+endif
+ifneq ($(WANTED),$(THERE))
+$(error $(VENV) was made with Python $(THERE); give $(PYTHON) an environment of its own: VENV=.venv-$(WANTED))
+endif
+endif
 endif
 ifneq ($(filter run,$(MAKECMDGOALS)),)
 ifeq ($(strip $(INPUTS)),)
@@ -70,7 +84,8 @@ help: ## this list
 	@echo 'Settings'
 	@echo '  INPUTS        the inputs file of `make run`'
 	@echo '  FRESH         1: `make run` and `make smoke` run again what an earlier run has finished'
-	@echo '  PYTHON        the Python that .venv is made with (python3)'
+	@echo '  PYTHON        the Python that the environment is made with (python3)'
+	@echo '  VENV          the environment (.venv): another one for another PYTHON'
 	@echo '  CONFIRM       yes: `make clean-results` does not ask'
 
 clean: ## remove what can be made again: .venv, downloads, caches; results and finished runs stay

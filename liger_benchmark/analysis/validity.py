@@ -7,7 +7,8 @@ batch size, is invalid if one of its runs that completed or ran out of memory
 - was not proved to train what its arm says (see `training.proof` and `training.activation`);
 - or, held against another arm's run of the same batch size and repeat, ran with other software or
   on another kind of card, started from other weights, trained on other batches, or computed other
-  gradients or losses than rounding explains, where the two arms should agree.
+  gradients or losses than rounding explains, where the two arms should agree;
+- or started from other weights or trained on other batches than another repeat.
 
 The other arm is the baseline wherever the baseline has a valid run and should agree. Elsewhere it
 is the first arm that has and should: where the baseline ran out of memory, or where the grid has an
@@ -19,6 +20,7 @@ What was not recorded is not held against a run: results of earlier versions hav
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ from liger_benchmark.analysis.arms import (
 )
 from liger_benchmark.analysis.gradient_difference import gradient_difference
 from liger_benchmark.analysis.loss_difference import loss_bound, loss_difference
+from liger_benchmark.analysis.other_conditions import other_conditions
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import LIGER_KERNELS
 from liger_benchmark.run import COMPLETED, OUT_OF_MEMORY, Run
@@ -45,30 +48,55 @@ _ShouldAgree = Callable[[TrainingArguments, TrainingArguments], bool]
 _Differences = Callable[[Run, Run, str], Iterator[str]]
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """What makes a run's cell invalid.
+
+    Attributes:
+        reason: in one line.
+        reference: the run that it was held against; None if it is wrong by itself.
+        of_rows: the two trained on other rows, so that nothing of the grid may be compared.
+    """
+
+    run: Run
+    reason: str
+    reference: Run | None = None
+    of_rows: bool = False
+
+
 def invalid_reasons(runs: Sequence[Run], baseline: str) -> dict[Cell, str]:
     """The invalid cells of a grid, by arm and batch size, each with its reason in one line.
 
     Args:
         baseline: the arm that the others are held against first.
     """
+    reasons: dict[Cell, str] = {}
+    for doubt in find_doubts(runs, baseline):
+        args = doubt.run.training_args
+        reasons.setdefault((args.arm, args.per_device_train_batch_size), doubt.reason)
+    return reasons
+
+
+def find_doubts(runs: Sequence[Run], baseline: str) -> Iterator[Doubt]:
+    """The first doubt about each run of a grid, by arm, the baseline first.
+
+    Args:
+        baseline: as in `invalid_reasons`.
+    """
     arms = arguments_by_arm(runs)
     order = sorted(arms, key=lambda arm: (arm != baseline, arms[arm].use_liger))
-    reasons: dict[Cell, str] = {}
-    # By batch size and repeat the valid runs so far, in `order`.
-    references: dict[tuple[int, int], list[Run]] = {}
+    # By batch size the valid runs so far, in `order`.
+    references: dict[int, list[Run]] = {}
     for run in sorted(runs, key=lambda run: order.index(run.training_args.arm)):
         if run.outcome not in (COMPLETED, OUT_OF_MEMORY):
             continue
-        args = run.training_args
-        size = args.per_device_train_batch_size
-        compared_with = references.setdefault((size, args.run), [])
-        reason = next(_doubts(run), None)
-        reason = reason or next(_differences(run, compared_with, baseline), None)
-        if reason is None:
-            compared_with.append(run)
+        of_size = references.setdefault(run.training_args.per_device_train_batch_size, [])
+        doubt = next((Doubt(run, reason) for reason in _doubts(run)), None)
+        doubt = doubt or next(_differences(run, of_size, baseline), None)
+        if doubt is None:
+            of_size.append(run)
         else:
-            reasons.setdefault((args.arm, size), reason)
-    return reasons
+            yield doubt
 
 
 def _doubts(run: Run) -> Iterator[str]:
@@ -77,24 +105,42 @@ def _doubts(run: Run) -> Iterator[str]:
     yield from _not_proved(run)
 
 
-def _differences(run: Run, references: Sequence[Run], baseline: str) -> Iterator[str]:
-    """What speaks against a run beside the first of `references` that should agree with it."""
+def _differences(run: Run, of_size: Sequence[Run], baseline: str) -> Iterator[Doubt]:
+    """What speaks against a run beside the first of `of_size` that should agree with it.
+
+    Rows and start are the same in all repeats; everything else is compared within one.
+    """
+    repeat = run.training_args.run
+    references = [other for other in of_size if other.training_args.run == repeat]
+    others = [other for other in of_size if other.training_args.run != repeat]
     is_whole = run.outcome == COMPLETED
     completed = [other for other in references if is_whole and other.outcome == COMPLETED]
     comparisons: tuple[tuple[Sequence[Run], _ShouldAgree, _Differences], ...] = (
-        (references, lambda one, other: True, _other_conditions),
+        (references, lambda one, other: True, other_conditions),
         (completed, lambda one, other: one.max_steps == other.max_steps, _missing_parts),
         (references, _agree_in(DECIDES_WEIGHTS), _other_start),
+        (others, _agree_in(DECIDES_WEIGHTS), _other_start),
         (references, _agree_in(DECIDES_ROWS), _other_rows),
+        (others, _agree_in(DECIDES_ROWS), _other_rows),
         (completed, same_gradients, _other_gradients),
         (completed, same_maths, _other_losses),
     )
     for candidates, should_agree, differences in comparisons:
         for reference in candidates:
             if should_agree(run.training_args, reference.training_args):
-                arm = reference.training_args.arm
-                yield from differences(run, reference, "the baseline" if arm == baseline else arm)
+                whom = _called(reference, run, baseline)
+                of_rows = differences is _other_rows
+                for reason in differences(run, reference, whom):
+                    yield Doubt(run, reason, reference, of_rows)
                 break
+
+
+def _called(reference: Run, run: Run, baseline: str) -> str:
+    """What to call the run that `run` is held against: its arm, or its repeat."""
+    arm, repeat = reference.training_args.arm, reference.training_args.run
+    if repeat == run.training_args.run:
+        return "the baseline" if arm == baseline else arm
+    return f"repeat {repeat}" if arm == run.training_args.arm else f"{arm}'s repeat {repeat}"
 
 
 def _not_finite(run: Run) -> Iterator[str]:
@@ -154,36 +200,6 @@ def _other_kernels(liger: dict[str, Any], args: TrainingArguments) -> Iterator[s
         present = liger.get("parts", {}).get(part, n)
         if n < present:
             yield f"Liger's {part} was active in {n} of {present} places"
-
-
-# What of two runs' environments has to be equal, and what it is called.
-_ENVIRONMENT = {
-    "code": "the benchmark's code",
-    "python": "the version of Python",
-    "packages": "the versions of packages",
-    "variables": "the environment variables",
-    "triton_interpreter": "the use of Triton's interpreter",
-}
-_OF_ENVIRONMENT = ("python", "packages")
-_GPU = {"name": "the GPU", "memory_GiB": "the GPU's memory", "driver": "the driver",
-        "power_limit_W": "the power limit"}  # fmt: skip
-# Packages that only watch or transport a run.
-_NOT_MEASURED = ("flytekit", "wandb")
-
-
-def _other_conditions(run: Run, reference: Run, whom: str) -> Iterator[str]:
-    """Differences of software and card from the reference's run; `whom` names its arm."""
-    one, other = (r.record.get("environment", {}) for r in (run, reference))
-    others = run.training_args.environment != reference.training_args.environment
-    for key, words in _ENVIRONMENT.items():
-        if others and key in _OF_ENVIRONMENT:
-            continue  # that is what the arms are compared for
-        if key in one and key in other and _compared(one[key]) != _compared(other[key]):
-            yield f"{words} differ from {whom}'s: {_difference(one[key], other[key])}"
-    cards = [environment.get("gpu") or {} for environment in (one, other)]
-    for key, words in _GPU.items():
-        if None not in (cards[0].get(key), cards[1].get(key)) and cards[0][key] != cards[1][key]:
-            yield f"{words} differs from {whom}'s: {cards[0][key]}, not {cards[1][key]}"
 
 
 # What a completed run records of itself, and what it is called.
@@ -258,19 +274,3 @@ def _agree_in(names: Sequence[str]) -> _ShouldAgree:
 def _differs(one: Run, other: Run, part: str, key: str) -> bool:
     values = [run.record.get(part, {}).get(key) for run in (one, other)]
     return None not in values and values[0] != values[1]
-
-
-def _compared(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {key: v for key, v in value.items() if key not in _NOT_MEASURED}
-
-
-def _difference(one: Any, other: Any) -> str:
-    """The first difference of two values in words: `torch 2.13.0, not 2.11.0`."""
-    if not isinstance(one, dict) or not isinstance(other, dict):
-        return f"{one}, not {other}"
-    for key in dict.fromkeys((*one, *other)):
-        if key not in _NOT_MEASURED and one.get(key) != other.get(key):
-            return f"{key} {one.get(key, 'unset')}, not {other.get(key, 'unset')}"
-    return ""

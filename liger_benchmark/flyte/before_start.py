@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import wandb
 
 from liger_benchmark.flyte.tracking import TrackingRefused
+from liger_benchmark.validation import InvalidInput
 
 
 def check_before_start(training_args: Any) -> None:
-    """Refuse a run that would ask for W&B without a key.
+    """Refuse a run without Python's assertions, and one that would ask for W&B without a key.
 
     Only whether there is a key is checked: that takes no network. W&B itself judges it when the
     first condition begins.
 
     Raises:
+        InvalidInput: if assertions are switched off: flytekit tells types apart by them.
         TrackingRefused: if W&B is asked for, is online, and finds no key.
     """
+    if sys.flags.optimize:
+        raise InvalidInput(
+            "PYTHONOPTIMIZE: flytekit needs Python's assertions, which it (or python -O) switches "
+            "off; unset it"
+        )
     if getattr(training_args, "report_to", None) != "wandb" or os.environ.get("WANDB_API_KEY"):
         return
     if wandb.setup().settings.mode in ("offline", "disabled", "dryrun"):

@@ -16,6 +16,7 @@ from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.flyte import failures, tracking
+from liger_benchmark.flyte.disagreement import refuse_if_stopped
 from liger_benchmark.flyte.execution import is_local, keeps_runs, storage
 from liger_benchmark.flyte.group_size import most_gpus
 from liger_benchmark.flyte.local_run import current_grid_run
@@ -44,8 +45,10 @@ def run_or_reuse(
 
     Raises:
         ChildFailed: if training failed. The reason is kept for the report.
+        ExperimentStopped: if the grid was stopped before.
     """
     grid = current_grid_run()
+    refuse_if_stopped(grid, arguments)
     folder = _folder_of(arguments, dataset_folder, model_folder)
     name = arguments.condition
     grid.progress.condition_begins(name, arguments.max_steps)

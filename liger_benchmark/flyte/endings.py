@@ -19,6 +19,7 @@ from flytekit.core.workflow import PythonFunctionWorkflow
 from liger_benchmark.flyte import local_run
 from liger_benchmark.flyte.before_start import check_before_start
 from liger_benchmark.flyte.credentials import MissingSecret
+from liger_benchmark.flyte.disagreement import ExperimentStopped
 from liger_benchmark.flyte.tracking import TrackingRefused
 from liger_benchmark.run import UnreadableRun
 from liger_benchmark.sources.fetch import SourceUnavailable
@@ -26,7 +27,10 @@ from liger_benchmark.training.isolated_process import ChildFailed, summary
 from liger_benchmark.validation import InvalidInput, one_line
 
 # Errors whose message says in one line what is wrong and what to do.
-_OWN_ERRORS = (InvalidInput, SourceUnavailable, TrackingRefused, MissingSecret, UnreadableRun)
+_OWN_ERRORS = (
+    *(InvalidInput, SourceUnavailable, TrackingRefused, MissingSecret, UnreadableRun),
+    ExperimentStopped,
+)
 # The exit status of a command that was interrupted, as shells have it: 128 + SIGINT.
 INTERRUPTED = 130
 

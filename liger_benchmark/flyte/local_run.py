@@ -39,6 +39,7 @@ class GridRun:
         page: the page of these; None as long as there is none.
         side_by_side: the conditions that run at the same time; None if they take turns.
         lock: held while what is shared is changed.
+        stopped: why the conditions that are left are not run; empty as long as they are.
         wandb_unreachable: why W&B could not be reached by a condition; None if it could.
     """
 
@@ -50,6 +51,7 @@ class GridRun:
     page: Path | None = None
     side_by_side: SideBySide | None = None
     lock: Any = field(default_factory=threading.RLock)
+    stopped: str = ""
     wandb_unreachable: str | None = None
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from liger_benchmark import files, store
 from liger_benchmark.analysis.tables import analyse
 from liger_benchmark.flyte import local_run
+from liger_benchmark.flyte.disagreement import compare_with_others
 from liger_benchmark.flyte.local_run import GridRun
 from liger_benchmark.report.result_folder import publish_part
 from liger_benchmark.run import FAILED, Run, write_run
@@ -27,16 +28,20 @@ def publish_so_far(grid: GridRun, run: Run, reused: bool = False) -> None:
 
 def _add(grid: GridRun, run: Run, reused: bool) -> None:
     grid.ended.append(run)
+    was_stopped = compare_with_others(grid, run)
     is_last = len(grid.ended) == len(grid.grid)
-    if not grid.grid or reused or (is_last and run.outcome != FAILED):
+    if not grid.grid or (reused and not was_stopped) or (is_last and run.outcome != FAILED):
         return
     _publish(grid)
+    if was_stopped:
+        grid.progress.note(f"the page: {grid.page}")
 
 
 def publish_found(grid: GridRun) -> None:
     """Write the page of the runs that a resumed grid has found, before it trains its first one."""
-    if grid.grid and grid.ended and grid.page is None:
-        _publish(grid)
+    with grid.lock:
+        if grid.grid and grid.ended and grid.page is None:
+            _publish(grid)
 
 
 def _publish(grid: GridRun) -> None:

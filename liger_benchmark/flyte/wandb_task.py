@@ -70,9 +70,9 @@ class track_with_wandb(wandb_init):
     ) -> Any:
         train = partial(self.task_function, training_args, dataset_cache_dir, model_cache_dir)
         kept = partial(is_kept, training_args, dataset_cache_dir, model_cache_dir)
-        if training_args.report_to != "wandb" or kept():
-            return train()
         grid = current_grid_run()
+        if training_args.report_to != "wandb" or grid.stopped or kept():
+            return train()
         with tracking.wandb_run(
             training_args,
             project=self.project,

@@ -17,6 +17,7 @@ from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate, preflight
 from liger_benchmark.flyte import tracking
 from liger_benchmark.flyte.cache_versions import TRAINING_VERSION
+from liger_benchmark.flyte.disagreement import refuse_if_stopped
 from liger_benchmark.flyte.local_run import current_grid_run
 from liger_benchmark.flyte.page_so_far import publish_found, publish_so_far
 from liger_benchmark.flyte.pod_memory import check_pod_memory
@@ -92,8 +93,10 @@ def run_or_reuse(
 
     Raises:
         ChildFailed: if training failed. The reason is kept for the report.
+        ExperimentStopped: if the grid was stopped before.
     """
     grid = current_grid_run()
+    refuse_if_stopped(grid, arguments)
     folder = store.run_folder(storage(), arguments, dataset_folder, model_folder)
     name = arguments.condition
     grid.progress.condition_begins(name, arguments.max_steps)
@@ -177,10 +180,11 @@ def tracked(
     Raises:
         TrackingRefused: if there is no API key, or W&B refuses it.
     """
-    if training_args.report_to != "wandb" or is_kept(training_args, dataset_folder, model_folder):
+    grid = current_grid_run()
+    is_tracked = training_args.report_to == "wandb" and not grid.stopped
+    if not is_tracked or is_kept(training_args, dataset_folder, model_folder):
         yield
         return
-    grid = current_grid_run()
     with tracking.wandb_run(
         training_args,
         project=WANDB_PROJECT,

@@ -26,6 +26,8 @@ def data_line(runs: Sequence[Run]) -> str:
         least, largest = (number(100 * share) for share in (min(shares), max(shares)))
         shown = least if least == largest else f"{least}{NO_VALUE}{largest}"
         parts.append(f"{shown}% of the tokens are padding")
+    if "template_date" in most:
+        parts.append(f"the chat template's date is always {most['template_date']}")
     return f"Data: {name}{': ' if parts else ''}{'; '.join(parts)}"
 
 

@@ -111,8 +111,8 @@ def origin_of(name: str, kind: Kind) -> str:
             raise InvalidInput(f"training_args.{kind}_name: {name!r} is not one of {choices}")
         return "builtin"
     if os.path.isdir(os.path.expanduser(name)):
-        if kind == "model" and not (_folder(name) / "config.json").is_file():
-            raise InvalidInput(f"training_args.model_name: {name!r} holds no config.json")
+        if kind == "model":
+            _check_model_folder(name)
         return "folder"
     if os.path.isfile(os.path.expanduser(name)):
         if kind == "dataset" and row_files.builder_of(Path(name)):
@@ -133,6 +133,26 @@ def origin_of(name: str, kind: Kind) -> str:
             "builtin:NAME"
         )
     return "hub"
+
+
+def _check_model_folder(name: str) -> None:
+    """Refuse a folder without a model, and one with an adapter, which transformers would load, too.
+
+    Raises:
+        InvalidInput: naming what to give instead, if that can be told.
+    """
+    folder = _folder(name)
+    key = f"training_args.model_name: {name!r}"
+    if (folder / "adapter_config.json").is_file():
+        raise InvalidInput(
+            f"{key} holds an adapter (adapter_config.json); give the model that it was trained on, "
+            "or a folder with the two merged; peft: lora trains a new one"
+        )
+    if not (folder / "config.json").is_file():
+        # As in the Hub's own cache, or above a trainer's checkpoints.
+        found = sorted([*folder.glob("*/config.json"), *folder.glob("*/*/config.json")])
+        hint = f"; there is one in {found[-1].parent.relative_to(folder)}" if found else ""
+        raise InvalidInput(f"{key} holds no config.json{hint}")
 
 
 def folder_name(name: str, *parts: str | None) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from liger_benchmark.sources.broken_files import refuse_pointers
 from liger_benchmark.validation import InvalidInput, one_line
 
 TRAINING_SPLIT = "train"
@@ -18,6 +20,8 @@ TRAINING_SPLIT = "train"
 SUFFIXES = {
     ".jsonl": "json",
     ".json": "json",
+    ".ndjson": "json",
+    ".jsonlines": "json",
     ".csv": "csv",
     ".tsv": "csv",
     ".parquet": "parquet",
@@ -28,6 +32,10 @@ SUFFIXES = {
 _SAVED = ("state.json", "dataset_dict.json")
 _METADATA = ("dataset_info.json", "dataset_infos.json")
 _OTHER_SPLIT = re.compile(r"(^|[\W_])(test|valid|validation|dev|eval)([\W_]|$)", re.IGNORECASE)
+# What `datasets` takes for a pattern in a path.
+_PATTERN = re.compile(r"[\[\]*?]")
+# Errors of `datasets` for JSON that can be read whole.
+_READ_WHOLE = ("Couldn't cast", "surrogate")
 # An answer may be the word "None", "null" or "NA", which pandas would take for no value.
 _CSV: dict[str, Any] = {"keep_default_na": False}
 
@@ -59,16 +67,21 @@ def load(path: Path, name: str, config: str | None, split: str) -> Any:
         *(datasets.exceptions.DatasetsError, pyarrow.ArrowException, OSError, ValueError),
         StopIteration,  # raised by `datasets` for an empty file
     )
+    refuse_pointers(_files(path), key)
     try:
-        splits = _load_splits(path, config)
+        with _named_plainly(path) as plain:
+            splits = _load_splits(plain, config)
     except unreadable as error:
-        splits = _load_json(path) if "Couldn't cast" in str(error.__cause__ or error) else None
+        reason = str(error.__cause__ or error)
+        splits = _load_json(path) if any(words in reason for words in _READ_WHOLE) else None
         if splits is not None:
             return _unwrapped(_chosen(splits, split, key))
         # The error of `datasets` says that a file could not be read; its cause says why.
         reason = one_line(error.__cause__ or error, limit=300) or "a file is empty"
         if "Config name is missing" in reason or "BuilderConfig" in reason:
             raise InvalidInput(f"{key}: {reason}: set dataset_config") from None
+        if isinstance(error.__cause__ or error, UnicodeDecodeError):
+            raise InvalidInput(f"{key} is not in UTF-8 ({reason}); save it as UTF-8") from None
         raise InvalidInput(
             f"{key} cannot be read as a dataset: {reason}; give a folder with JSON lines, Parquet "
             "or CSV files, or one saved by `datasets`"
@@ -76,6 +89,26 @@ def load(path: Path, name: str, config: str | None, split: str) -> Any:
     if isinstance(splits, datasets.Dataset):  # saved without splits
         splits = {TRAINING_SPLIT: splits}
     return _unwrapped(_chosen(splits, split, key))
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of rows at `path`."""
+    return [path] if path.is_file() else sorted(f for f in path.rglob("*") if builder_of(f))
+
+
+@contextlib.contextmanager
+def _named_plainly(path: Path) -> Iterator[Path]:
+    """The path, or links to its files if a name holds what `datasets` takes for a pattern."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    if not any(_PATTERN.search(str(file)) for file in files):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for file in files:
+            link = Path(folder) / _PATTERN.sub("_", str(file.relative_to(path.parent)))
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file.resolve())
+        yield Path(folder) / _PATTERN.sub("_", path.name)
 
 
 def _load_splits(path: Path, config: str | None) -> Any:
@@ -113,11 +146,11 @@ def _load_json(path: Path) -> Any:
     """The training split of JSON files, read whole; None if there are others, or other splits.
 
     `datasets` takes the columns' types from the beginning of the first file, and fails if a column
-    was null up to there, or a mapping has another key.
+    was null up to there, or a mapping has another key. pyarrow reads no half of a surrogate pair.
     """
     import datasets
 
-    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if builder_of(f))
+    files = _files(path)
     if any(builder_of(file) != "json" or _OTHER_SPLIT.search(file.name) for file in files):
         return None
     rows: list[Any] = []
@@ -132,9 +165,28 @@ def _load_json(path: Path) -> Any:
                 rows += json.loads(content)
             else:
                 rows += [json.loads(line) for line in content.splitlines() if line.strip()]
+        rows = repaired(rows)
         return {TRAINING_SPLIT: datasets.Dataset.from_list(rows)}
     except (OSError, TypeError, ValueError):  # pyarrow's errors are ValueErrors or TypeErrors
         return None
+
+
+def repaired(value: Any) -> Any:
+    """A JSON value with U+FFFD in place of halves of surrogate pairs, which UTF-8 cannot hold.
+
+    A text that was cut in the middle of an emoji ends in one.
+    """
+    if isinstance(value, str):
+        return (
+            value
+            if value.isascii()
+            else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        )
+    if isinstance(value, list):
+        return [repaired(item) for item in value]
+    if isinstance(value, dict):
+        return {repaired(key): repaired(item) for key, item in value.items()}
+    return value
 
 
 def _chosen(splits: Mapping[str, Any], split: str, key: str) -> Any:

@@ -6,12 +6,14 @@ the answers are located by comparing the text of a conversation with the text of
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
 from liger_benchmark.training.answer_tokens import Encoded, Span, encode_texts
 from liger_benchmark.training.messages import (
     Message,
+    as_parts_or_text,
     is_answer,
     read_list,
     text_of,
@@ -19,6 +21,7 @@ from liger_benchmark.training.messages import (
     worded,
 )
 from liger_benchmark.training.row_counts import NOT_FOUND, REFUSED
+from liger_benchmark.training.template_clock import Clock
 from liger_benchmark.validation import InvalidInput, one_line
 
 if TYPE_CHECKING:
@@ -37,12 +40,19 @@ class RefusedRow(InvalidInput):
         self.reason = reason
 
 
+class TemplateRefuses(ValueError):
+    """A chat template does not take some messages. The message is one line."""
+
+
 class ChatEncoder:
     """Encodes conversations with a tokenizer's chat template.
 
     Args:
         dataset_format: for error messages.
         name: the dataset's name, for error messages.
+
+    Attributes:
+        clock: tells whether the template has written a date.
 
     Raises:
         InvalidInput: if the tokenizer has no chat template.
@@ -57,8 +67,27 @@ class ChatEncoder:
             )
         self.tokenizer = tokenizer
         self.name = name
+        self.clock = Clock()
+        self.takes_only_parts = self._takes_only_parts()
         # Marks become token positions by way of offsets, which a tokenizer in Python lacks.
-        self.marked_template = _marked_template(tokenizer) if tokenizer.is_fast else None
+        with self.clock.stopped():  # trl tries the template, too
+            self.marked_templates = {
+                with_tools: _marked_template(tokenizer, with_tools) if tokenizer.is_fast else None
+                for with_tools in (False, True)
+            }
+        self.clock.was_read = False
+
+    def render(self, messages: list[Message], **options: Any) -> Any:
+        """`apply_chat_template`, which makes the same of the same messages on every day.
+
+        Raises:
+            TemplateRefuses: if the template does not take the messages.
+        """
+        with self.clock.stopped():
+            try:
+                return self.tokenizer.apply_chat_template(messages, **options)
+            except _template_errors() as error:
+                raise TemplateRefuses(one_line(error)) from None
 
     def encode(self, messages: list[Message], tools: Any = None, row: int = 1) -> Encoded:
         """The conversation up to its last answer, with all answers marked.
@@ -72,11 +101,12 @@ class ChatEncoder:
         """
         last = max(i for i, message in enumerate(messages) if is_answer(message))
         conversation = _Conversation(self, messages[: last + 1], tools, row)
-        if self.marked_template is None:
+        marked_template = self.marked_templates[bool(conversation.tools)]
+        if marked_template is None:
             return self._encode_by_prefixes(conversation)
         try:
             encoded = conversation.apply(
-                chat_template=self.marked_template,
+                chat_template=marked_template,
                 return_dict=True,
                 return_assistant_tokens_mask=True,
             )
@@ -104,6 +134,19 @@ class ChatEncoder:
             [whole], [[(start, None)]], self.tokenizer, add_special_tokens=False
         )
         return encoded
+
+    def _takes_only_parts(self) -> bool:
+        """Whether the template writes a content that is a list of parts, and none that is a text.
+
+        Asked of the template itself, with a text that it cannot hold otherwise.
+        """
+        text = "a text to look for"
+        for as_parts in (False, True):
+            message = as_parts_or_text({"role": "user", "content": text}, as_parts)
+            with contextlib.suppress(TemplateRefuses):
+                if text in self.render([message], tokenize=False):
+                    return as_parts
+        return False
 
     def _encode_by_prefixes(self, conversation: _Conversation) -> Encoded:
         """Encode without a marked template.
@@ -141,7 +184,8 @@ class _Conversation:
         self.encoder = encoder
         self.row = row
         self.tools = read_list(tools)
-        self.messages = [tidy(message) for message in messages]
+        tidied = (tidy(message) for message in messages)
+        self.messages = [as_parts_or_text(each, encoder.takes_only_parts) for each in tidied]
         if any("tool_calls" in message for message in self.messages):
             self._choose_wording()
 
@@ -157,22 +201,16 @@ class _Conversation:
         Raises:
             RefusedRow: if the template refuses them.
         """
-        import jinja2
-
         messages = self.messages[:n]
         if self.tools:
             options["tools"] = self.tools
         try:
-            return self.encoder.tokenizer.apply_chat_template(messages, **options)
-        # TemplateError is raised by a template itself, the others by an expression in one.
-        except (
-            *(jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError),
-            AttributeError,
-        ) as error:
+            return self.encoder.render(messages, **options)
+        except TemplateRefuses as error:
             roles = ", ".join(message["role"] for message in messages)
             raise RefusedRow(
                 f"training_args.dataset_name: {self.encoder.name!r} has in row {self.row} what the "
-                f"model's chat template refuses: {one_line(error)} (roles: {one_line(roles)}); "
+                f"model's chat template refuses: {error} (roles: {one_line(roles)}); "
                 "leave such rows out, or take a model whose template takes them",
                 REFUSED,
             ) from None
@@ -206,19 +244,37 @@ def _answer_not_found() -> RefusedRow:
     )
 
 
-def _marked_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+def _marked_template(tokenizer: PreTrainedTokenizerBase, with_tools: bool) -> str | None:
     """The tokenizer's template if it has generation markers, or else trl's marked copy of it.
+
+    A tokenizer may have a template of its own for rows with tools.
 
     None if trl has no copy of this template.
     """
-    import jinja2
     from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
     try:
-        own = tokenizer.get_chat_template()
-        return own if has_generation_markers(own) else get_training_chat_template(tokenizer)
-    except (ValueError, TypeError, jinja2.TemplateError):
+        own = tokenizer.get_chat_template(tools=[{}] if with_tools else None)
+        if has_generation_markers(own):
+            return own
+        if own != tokenizer.chat_template:
+            return None  # trl knows one template a tokenizer
+        return get_training_chat_template(tokenizer)
+    except _template_errors():
         return None
+
+
+def _template_errors() -> tuple[type[Exception], ...]:
+    """What a template that does not take some messages may raise.
+
+    TemplateError is raised by a template itself, the others by an expression in one.
+    """
+    import jinja2
+
+    return (
+        *(jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError),
+        AttributeError,
+    )
 
 
 def _common_prefix_length(one: str, other: str) -> int:

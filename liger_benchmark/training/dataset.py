@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.sources.broken_files import refuse_pointers
 from liger_benchmark.sources.fetch import has_tokenizer
 from liger_benchmark.training.chat_template import RefusedRow
 from liger_benchmark.training.packing import SAMPLE, documents_needed, pack
@@ -83,6 +84,8 @@ def check_tokenizer_files(model_folder: Path, model: str) -> None:
     """
     if not has_tokenizer(model_folder):
         raise no_tokenizer(model)
+    named = [model_folder / name for name in ("tokenizer.json", "tokenizer.model")]
+    refuse_pointers(filter(Path.is_file, named), f"training_args.model_name: {model!r}")
     files = {path.name for path in model_folder.iterdir()}
     has_own = {"tokenizer.json"} & files or {"vocab.json", "vocab.txt"} & files
     sentencepiece = sorted(name for name in files if name.endswith(".model"))
@@ -188,6 +191,7 @@ def tokenize(
         tokenizer,
         arguments.dataset_format,
         arguments.dataset_name,
+        counts,
     )
     # Packing by splitting loses no token.
     is_split = arguments.packing and arguments.packing_strategy == "bfd_split"

@@ -14,6 +14,8 @@ from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import BATCH_SIZE
+from liger_benchmark.sources.broken_files import check_weights, unread_weights
+from liger_benchmark.sources.fetch import has_weights
 from liger_benchmark.training import environment
 from liger_benchmark.training.dataset import (
     check_token_ids,
@@ -65,6 +67,11 @@ def check_grid(
         lines.append(counts.describe(arguments.max_seq_length))
         warning = counts.warning(rows_needed(arguments), batch_size)
         lines += [warning] if warning else []
+    unread = None if has_weights(model_folder) else unread_weights(model_folder)
+    if unread:
+        lines.append(
+            f"warning: {unread} is not read; the model is initialised at random, as without weights"
+        )
     return list(dict.fromkeys(lines))
 
 
@@ -76,6 +83,7 @@ def prepare_and_build(
 ) -> tuple[list[RowCounts], Shape]:
     """Tokenise the rows of each condition, and build the model without Liger. Runs in a child."""
     silence_libraries()
+    check_weights(model_folder)
     tokenizer = load_tokenizer(model_folder)
     counted: list[RowCounts] = []
     prepared: list[Any] = []

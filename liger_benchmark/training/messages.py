@@ -9,23 +9,61 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from liger_benchmark.sources.row_files import repaired
+
 Message = dict[str, Any]
 
 
-def is_conversation(cell: Any) -> bool:
-    """Whether a cell is a list of {role, content}, both of them texts.
+# Why a row is left out, in words that follow the number of such rows.
+NO_LIST = "whose messages are no list of mappings"
+NO_ROLE = "with a message without a role"
+NO_CONTENT = "with a message without content"
+NO_TEXT = "with a content that is no text, such as an image"
+FUNCTION_CALL = "with a function_call, which tool_calls have replaced"
+# The types that a part of a content has which is a text.
+_TEXT_PARTS = (None, "text", "input_text", "output_text")
 
-    The content of a message that calls tools may be null.
+
+def conversation(cell: Any) -> Any:
+    """The list that a cell holds as JSON; any other cell as it is."""
+    if not isinstance(cell, str):
+        return cell
+    try:
+        value = repaired(json.loads(cell))
+    except ValueError:
+        return cell
+    return value if isinstance(value, list) else cell
+
+
+def problem_of(cell: Any) -> str | None:
+    """Why a cell is no conversation, one of the reasons above; None if it is one.
+
+    A conversation is a list of {role, content}. The content is a text, or a list of parts that are
+    texts; that of a message that calls tools may be null.
     """
-    return isinstance(cell, list) and all(
-        isinstance(message, dict)
-        and isinstance(message.get("role"), str)
-        and (
-            isinstance(message.get("content"), str)
-            or (message.get("content") is None and bool(_calls(message)))
-        )
-        for message in cell
-    )
+    if not isinstance(cell, list):
+        return NO_LIST
+    return next(filter(None, map(_problem_of_message, cell)), None)
+
+
+def _problem_of_message(message: Any) -> str | None:
+    if not isinstance(message, dict):
+        return NO_LIST
+    if not isinstance(message.get("role"), str):
+        return NO_ROLE
+    content = message.get("content")
+    if content is None and not _calls(message):
+        return FUNCTION_CALL if message.get("function_call") else NO_CONTENT
+    is_text = content is None or isinstance(content, str)
+    is_texts = isinstance(content, list) and all(_text_of_part(p) is not None for p in content)
+    return None if is_text or is_texts else NO_TEXT
+
+
+def _text_of_part(part: Any) -> str | None:
+    """The text of a part of a content, which is a text or `{type: text, text: …}`; else None."""
+    if isinstance(part, dict):
+        part = part.get("text") if part.get("type") in _TEXT_PARTS else None
+    return part if isinstance(part, str) else None
 
 
 def is_answer(message: Message) -> bool:
@@ -64,8 +102,22 @@ def _with_arguments(function: dict[str, Any], as_json: bool) -> dict[str, Any]:
 
 
 def text_of(message: Message) -> str:
-    """The text of a message; empty where it has none, as beside calls of tools."""
-    return message.get("content") or ""
+    """The text of a message; empty where it has none, as beside calls of tools.
+
+    Parts are joined by line ends, as vLLM joins them for templates that take a text.
+    """
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "\n".join(_text_of_part(part) or "" for part in content)
+
+
+def as_parts_or_text(message: Message, as_parts: bool) -> Message:
+    """The message with its text as a list of one part, or as the text; a null stays one."""
+    if message["content"] is None:
+        return message
+    text = text_of(message)
+    return message | {"content": [{"type": "text", "text": text}] if as_parts else text}
 
 
 def _calls(message: Message) -> list[Any]:
@@ -85,7 +137,7 @@ def read_list(value: Any) -> Any:
     """A list, or one as JSON, without keys of null; None if it is neither, or empty."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = repaired(json.loads(value))
         except ValueError:
             return None
     return _without_nulls(value) if isinstance(value, list) and value else None

@@ -6,9 +6,11 @@ ShareGPT's conversations become messages, so that both need no format of their o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from liger_benchmark.training.messages import conversation
 from liger_benchmark.validation import InvalidInput, did_you_mean
 
 if TYPE_CHECKING:
@@ -88,7 +90,8 @@ def with_own_columns(rows: datasets.Dataset, dataset_format: str) -> datasets.Da
     if dataset_format == "prompt_completion" and {"prompt", "completion"} <= has:
         return _with_numbers_as_text(rows)
     if dataset_format == "messages" and "messages" not in has and "conversations" in has:
-        return _replaced(rows, "messages", sharegpt_messages)
+        # As JSON, since turns may hold contents of several types.
+        return _replaced(rows, "messages", lambda row: json.dumps(sharegpt_messages(row)))
     return rows
 
 
@@ -129,7 +132,7 @@ def sharegpt_messages(row: Mapping[str, Any]) -> Any:
     Turns may hold `from` and `value`, or `role` and `content`. A turn of another kind stays as it
     is, for the check of the format to name it.
     """
-    turns = row["conversations"]
+    turns = conversation(row["conversations"])
     if not isinstance(turns, list):
         return turns
     messages = [_message(turn) for turn in turns]
@@ -170,7 +173,6 @@ def _replaced(
 ) -> datasets.Dataset:
     import datasets
 
-    made = [make(row) for row in rows]
-    kept = rows.remove_columns([c for c in (column,) if c in rows.column_names])
-    others = {name: kept[name][:] for name in kept.column_names if name == "tools"}
-    return datasets.Dataset.from_dict({column: made} | others)
+    made = datasets.Dataset.from_dict({column: [make(row) for row in rows]})
+    others = [name for name in rows.column_names if name == "tools"]
+    return datasets.concatenate_datasets([made, rows.select_columns(others)], axis=1)

@@ -28,12 +28,14 @@ class RowCounts:
             came to: it takes as many as its steps need.
         used: different rows that the steps train on.
         cut: those of `used` that were longer than `max_seq_length` tokens.
+        template_date: the date that the chat template wrote, see `template_clock`; None if none.
     """
 
     read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     used: int = 0
     cut: int = 0
+    template_date: str | None = None
 
     @property
     def usable(self) -> int:
@@ -42,13 +44,14 @@ class RowCounts:
 
     def record(self) -> dict[str, Any]:
         """The counts as a run's record holds them."""
-        return {
+        counts = {
             "rows_read": self.read,
             "rows_usable": self.usable,
             "rows_left_out": dict(self.left_out),
             "rows_used": self.used,
             "rows_cut": self.cut,
         }
+        return counts | ({"template_date": self.template_date} if self.template_date else {})
 
     def describe(self, max_seq_length: int) -> str:
         """A line such as `data: 52,002 rows read, 51,974 usable (28 without an answer), …`."""
@@ -60,6 +63,8 @@ class RowCounts:
             share = self.cut / self.used
             shown = f"{share:.0%}" if not self.cut or share >= 0.005 else "under 1%"
             line += f"; of {self.used:,} used, {shown} cut at {max_seq_length} tokens"
+        if self.template_date:
+            line += f"; the chat template's date is always {self.template_date}"
         return line
 
     def warning(self, needed: int, batch_size: int) -> str | None:

@@ -20,7 +20,7 @@ from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import AUTO
 from liger_benchmark.training.answer_tokens import Encoded, encode_texts
 from liger_benchmark.training.chat_template import ChatEncoder, RefusedRow
-from liger_benchmark.training.messages import is_answer, is_conversation
+from liger_benchmark.training.messages import conversation, is_answer, problem_of
 from liger_benchmark.training.row_columns import (
     RESPONSE_MARKER,
     fits,
@@ -29,6 +29,7 @@ from liger_benchmark.training.row_columns import (
     with_own_columns,
 )
 from liger_benchmark.training.row_counts import EMPTY, NO_ANSWER, RowCounts
+from liger_benchmark.training.template_clock import DATE
 from liger_benchmark.validation import InvalidInput, show
 
 if TYPE_CHECKING:
@@ -50,14 +51,15 @@ class RowFormat:
         columns: the required columns.
         answer: what a usable row holds, for error messages.
         has_answer: whether a valid row holds an answer; rows without one are left out.
-        is_valid: whether a row's cells have the required types; one that has not is an error.
+        problem: why a row's cells have not the required types; None if they have. Such rows are
+            left out, as long as most have.
         valid: what those types are, for error messages.
     """
 
     columns: tuple[str, ...]
     answer: str
     has_answer: Callable[..., bool]
-    is_valid: Callable[..., bool] = lambda *cells: True
+    problem: Callable[..., str | None] = lambda *cells: None
     valid: str = ""
 
 
@@ -73,11 +75,11 @@ def _has_completion(prompt: Any, completion: Any) -> bool:
     return any(is_answer(message) for message in completion)
 
 
-def _is_prompt_and_completion(prompt: Any, completion: Any) -> bool:
-    if prompt is None or completion is None:
-        return True
+def _problem_of_pair(prompt: Any, completion: Any) -> str | None:
     both = (prompt, completion)
-    return all(isinstance(cell, str) for cell in both) or all(map(is_conversation, both))
+    if None in both or all(isinstance(cell, str) for cell in both):
+        return None
+    return problem_of(prompt) or problem_of(completion)
 
 
 FORMATS = {
@@ -88,14 +90,14 @@ FORMATS = {
         ("prompt", "completion"),
         "prompt is not null and whose completion holds an answer",
         _has_completion,
-        _is_prompt_and_completion,
+        _problem_of_pair,
         "two texts or two lists of {role, content}, both of them texts",
     ),
     "messages": RowFormat(
         ("messages",),
         "messages hold an answer of the role 'assistant'",
         lambda cell: cell is not None and any(is_answer(message) for message in cell),
-        lambda cell: cell is None or is_conversation(cell),
+        lambda cell: None if cell is None else problem_of(cell),
         "a list of {role, content}, both of them texts",
     ),
 }
@@ -156,18 +158,20 @@ def usable_rows(
         [*row_format.columns, *(c for c in (TOOLS,) if c in rows.column_names)]
     )
     cells = zip(*(chosen[column][:] for column in row_format.columns), strict=True)
-    usable = []
+    usable: list[int] = []
+    malformed: list[tuple[int, Sequence[Any]]] = []
     for i, row in enumerate(cells):
-        if not row_format.is_valid(*row):
-            shown = (f"{c} {show(v)}" for c, v in zip(row_format.columns, row, strict=True))
-            raise InvalidInput(
-                f"training_args.dataset_name: {name!r} has in row {i + 1} {' and '.join(shown)}; "
-                f'dataset_format "{dataset_format}" needs {row_format.valid}'
-            )
-        if row_format.has_answer(*row):
+        row = tuple(map(conversation, row)) if dataset_format == "messages" else row
+        if problem := row_format.problem(*row):
+            malformed.append((i + 1, row))
+            counts.left_out[problem] += 1
+        elif row_format.has_answer(*row):
             usable.append(i)
         else:
             counts.left_out[NO_ANSWER if any(row) else EMPTY] += 1
+    if len(malformed) > len(usable):
+        others = f" ({len(malformed)} of {len(rows)} rows are so)" if len(malformed) > 1 else ""
+        raise InvalidInput(f"{_malformed(name, dataset_format, *malformed[0])}{others}")
     if len(usable) < 2:
         raise InvalidInput(
             f"training_args.dataset_name: {name!r} has {len(usable)} rows whose "
@@ -176,10 +180,27 @@ def usable_rows(
     return chosen.select(usable).add_column(ROW_NUMBER, [i + 1 for i in usable])
 
 
+def _malformed(name: str, dataset_format: str, number: int, cells: Sequence[Any]) -> str:
+    """What is wrong with a row, counted from 1, whose cells have not the format's types."""
+    row_format = FORMATS[dataset_format]
+    shown = (f"{c} {show(v)}" for c, v in zip(row_format.columns, cells, strict=True))
+    return (
+        f"training_args.dataset_name: {name!r} has in row {number} {' and '.join(shown)}; "
+        f'dataset_format "{dataset_format}" needs {row_format.valid}'
+    )
+
+
 def encode(
-    rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, dataset_format: str, name: str
+    rows: datasets.Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset_format: str,
+    name: str,
+    counts: RowCounts | None = None,
 ) -> Iterator[Encoded | RefusedRow]:
     """Tokenise usable rows of the dataset `name`, without truncation, and mark the answers.
+
+    Args:
+        counts: is given the date that the chat template has written, if any.
 
     Yields:
         For each row, in their order, its tokens; or why the chat template does not take it.
@@ -203,7 +224,10 @@ def encode(
         for i in range(n):
             number += 1
             row = {column: cells[i] for column, cells in batch.items()}
-            yield _encode_messages(chat, row, row.get(ROW_NUMBER, number))
+            encoded = _encode_messages(chat, row, row.get(ROW_NUMBER, number))
+            if counts is not None and chat.clock.was_read:
+                counts.template_date = f"{DATE:%Y-%m-%d}"
+            yield encoded
 
 
 def _encode_completions(
@@ -220,7 +244,7 @@ def _encode_completions(
 def _encode_messages(chat: ChatEncoder, row: dict[str, Any], number: int) -> Encoded | RefusedRow:
     try:
         if "messages" in row:
-            return chat.encode(row["messages"], row.get(TOOLS), number)
+            return chat.encode(conversation(row["messages"]), row.get(TOOLS), number)
         return chat.encode_completion(row["prompt"], row["completion"], row.get(TOOLS), number)
     except RefusedRow as refused:
         return refused

@@ -54,6 +54,34 @@ def test_runs_are_compared_within_their_repeat() -> None:
     assert reasons(runs) == {}
 
 
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ("dataset", "it was given other rows than"),
+        ("batches", "it trained on other batches than"),
+        ("weights", "it started from other weights than"),
+    ],
+)
+def test_rows_and_start_are_the_same_in_all_repeats(part: str, reason: str) -> None:
+    runs = grids.grid(sizes=(16, 24))
+    for run in runs[8:10]:
+        run.record[part]["checksum"] = "another"
+        assert (run.training_args.per_device_train_batch_size, run.training_args.run) == (16, 3)
+    assert reasons(runs) == {
+        ("vanilla", 16): f"{reason} repeat 1",
+        ("Liger", 16): f"{reason} vanilla's repeat 1",
+    }
+    one_arm = [run for run in runs if run.training_args.arm == "Liger"]
+    assert reasons(one_arm, "Liger") == {("Liger", 16): f"{reason} repeat 1"}
+
+
+def test_another_number_of_steps_in_another_repeat_decides_other_rows() -> None:
+    runs = [
+        grids.make_run("vanilla", 16, repeat, steps=steps) for repeat, steps in ((1, 4), (2, 8))
+    ]
+    assert reasons(runs) == {}
+
+
 def test_a_run_is_not_held_against_one_that_is_itself_invalid() -> None:
     runs = grids.one_batch_size()
     for run in runs:

@@ -144,3 +144,14 @@ def test_a_missing_key_for_wandb_is_said_before_anything_is_downloaded(
     expected = pytest.raises(TrackingRefused) if is_refused else contextlib.nullcontext()
     with expected:
         check_before_start(TrainingArguments(report_to=report_to))
+
+
+def test_a_run_without_assertions_is_refused_in_one_line() -> None:
+    """flytekit tells a text and a null apart by an assertion."""
+    code = (
+        "from liger_benchmark.flyte.before_start import check_before_start as check\n"
+        "try:\n    check(None)\nexcept ValueError as error:\n    print(error)"
+    )
+    command = [sys.executable, "-O", "-c", code]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout.startswith("PYTHONOPTIMIZE: flytekit needs Python's assertions"), done.stderr

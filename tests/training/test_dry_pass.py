@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,9 @@ from support.tiny import TINY
 from liger_benchmark.catalog import MODELS
 from liger_benchmark.training import dry_pass, environment
 from liger_benchmark.training.isolated_process import run_isolated
-from liger_benchmark.training.liger_kernels import kernels_turned_on, liger_architectures
 from liger_benchmark.training.meta_model import Shape, build, difference
 from liger_benchmark.validation import InvalidInput
 
-PROJECT = Path(__file__).parents[2]
 ARMS = [replace(TINY, use_liger=use_liger) for use_liger in (True, False)]
 LLAMA = MODELS["llama-tiny"]
 
@@ -136,41 +133,3 @@ def test_a_model_or_tokenizer_that_does_not_fit_is_one_line(
     with pytest.raises(InvalidInput, match=f"^training_args.model_name: .*{message}") as error:
         dry_pass.check_grid(ARMS, dataset_folder, write(folder, config))
     assert "\n" not in str(error.value)
-
-
-# --- the table in docs/models-and-data.md
-
-
-def rows_of_the_table() -> dict[str, list[str]]:
-    text = (PROJECT / "docs" / "models-and-data.md").read_text(encoding="utf-8")
-    _, _, table = text.partition("| `model_type` |")
-    table = table.partition("\n\n")[0]
-    rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", table, flags=re.MULTILINE)
-    assert len(rows) == len({name for name, *_ in rows})
-    return {name: cells for name, *cells in rows}
-
-
-def test_the_table_lists_every_architecture_of_the_installed_liger_with_its_kernels() -> None:
-    table = rows_of_the_table()
-    assert table.keys() == liger_architectures().keys()
-    for model_type, (kernels, _) in table.items():
-        default = kernels_turned_on(model_type, TINY.liger_kernels)
-        assert kernels == ", ".join(default), model_type
-
-
-def test_the_table_refuses_what_is_no_causal_language_model() -> None:
-    from liger_benchmark.training.causal_models import causal_models
-
-    for model_type, (_, outcome) in rows_of_the_table().items():
-        refused = outcome.startswith("refused: no causal language model")
-        assert refused == (model_type not in causal_models()), model_type
-
-
-@pytest.mark.parametrize("model_type", ["qwen3", "gemma2", "granite", "glm4", "nemotron"])
-def test_architectures_of_the_table_are_the_same_model_in_both_arms(
-    model_type: str, tmp_path: Path
-) -> None:
-    config = {"model_type": model_type, "num_hidden_layers": 2, "num_key_value_heads": 2}
-    kernels = tuple(TINY.liger_kernels)
-    assert arms(write(tmp_path, config), kernels) is None
-    assert rows_of_the_table()[model_type][1] == "yes"

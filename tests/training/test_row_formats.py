@@ -181,7 +181,7 @@ def test_rows_without_an_answer_are_left_out(
         ),
         (
             "messages",
-            {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]},
+            {"messages": [{"role": "user", "content": [{"type": "image", "image": "a.png"}]}]},
             "both of them texts",
         ),
         ("messages", {"messages": [QUESTION]}, "has 0 rows whose messages hold an answer"),

@@ -11,7 +11,7 @@ from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.analysis.steadiness import SLOW, unsteady_steps
 from liger_benchmark.analysis.stragglers import stragglers
 from liger_benchmark.choices import BATCH_SIZE
-from liger_benchmark.run import COMPLETED, Run
+from liger_benchmark.run import COMPLETED, FAILED, Run, tries
 from liger_benchmark.training.out_of_memory import NEIGHBOUR_MB
 from liger_benchmark.wording import batch_sizes, enumerate_words, gibibytes, number, plural
 
@@ -23,6 +23,7 @@ CaveatKind = Literal[
     "invalid",
     "proof",
     "outcomes",
+    "retried",
     "unsteady",
     "pairs",
     "memory_limit",
@@ -53,6 +54,7 @@ def find_caveats(grid: MeasuredGrid) -> list[Caveat]:
         ("invalid", _about_invalid_cells),
         ("proof", _about_missing_proofs),
         ("outcomes", _about_outcomes),
+        ("retried", _about_retried_pods),
         ("unsteady", _about_unsteady_steps),
         ("pairs", _about_pairs),
         ("memory_limit", _about_tight_memory),
@@ -192,6 +194,20 @@ def _about_outcomes(grid: MeasuredGrid) -> Iterator[str]:
                 f"{cell['n_out_of_memory']} of {plural(cell['n_runs'], 'run')} of {where} "
                 "ran out of memory, the others completed: the mean is over those alone."
             )
+
+
+def _about_retried_pods(grid: MeasuredGrid) -> Iterator[str]:
+    """Measurements of a pod that a cluster started again, after it was killed or interrupted."""
+    retried = [run for run in grid.runs if run.outcome != FAILED and tries(run) > 1]
+    if retried:
+        names = enumerate_words(
+            f"{run.training_args.condition} (try {tries(run)})" for run in retried
+        )
+        yield (
+            f"{plural(len(retried), 'run')} began again in another pod, after the pod before was "
+            f"killed or its node went away: {names}. Each is whole, and may be of another machine "
+            "than the runs that it is compared with."
+        )
 
 
 def _about_tight_memory(grid: MeasuredGrid) -> Iterator[str]:

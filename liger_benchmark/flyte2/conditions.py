@@ -57,6 +57,9 @@ async def check_downloads(
         check_pod_memory(grid, config)
     preflight.check_model(grid, config)
     if is_local():
+        # A pod has a disk of its own; here an earlier run's reasons lie about.
+        for arguments in grid:
+            store.clear_failure(storage(), arguments)
         folders = [Path(await each.download()) for each in (dataset_cache_dir, model_cache_dir)]
         if not all(is_kept(arguments, *folders) for arguments in grid):
             _dry_pass(grid, *folders)

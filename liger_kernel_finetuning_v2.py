@@ -30,7 +30,6 @@ from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.flyte.cache_versions import DOWNLOAD_VERSION, TRAINING_VERSION
 from liger_benchmark.flyte.group_size import conditions_at_once, most_gpus
 from liger_benchmark.flyte.local_run import grid_run
-from liger_benchmark.flyte.pod_limits import check_pod_limits
 from liger_benchmark.flyte.settings import GPU_KIND
 from liger_benchmark.flyte2 import environments
 from liger_benchmark.flyte2.conditions import (
@@ -38,6 +37,7 @@ from liger_benchmark.flyte2.conditions import (
     collect_results,
     keep_failures,
     on_gpus,
+    pod_begins,
     run_or_reuse,
     tracked,
 )
@@ -116,8 +116,7 @@ def train_model(
     training_args: TrainingArguments, dataset_cache_dir: Dir, model_cache_dir: Dir
 ) -> TrainingResult:
     """Train one condition of the grid with trl's SFTTrainer, in a process of its own."""
-    if not is_local():
-        check_pod_limits(training_args.n_gpus)
+    pod_begins(training_args)
     dataset_folder = Path(dataset_cache_dir.download_sync())
     model_folder = Path(model_cache_dir.download_sync())
     with tracked(training_args, dataset_folder, model_folder):

@@ -37,6 +37,7 @@ from liger_benchmark.flyte2.conditions import (
     collect_results,
     keep_failures,
     on_gpus,
+    pod_begins,
     refuse_side_by_side,
     run_or_reuse,
     tracked,
@@ -116,6 +117,7 @@ def train_model(
     training_args: TrainingArguments, dataset_cache_dir: Dir, model_cache_dir: Dir
 ) -> TrainingResult:
     """Train one condition of the grid with trl's SFTTrainer, in a process of its own."""
+    pod_begins(training_args)
     dataset_folder = Path(dataset_cache_dir.download_sync())
     model_folder = Path(model_cache_dir.download_sync())
     with tracked(training_args, dataset_folder, model_folder):

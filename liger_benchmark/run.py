@@ -51,6 +51,11 @@ class Run:
     record: dict[str, Any] = field(default_factory=dict)
 
 
+def tries(run: Run) -> int:
+    """How often the run's pod was started on a cluster, until this one; 1 elsewhere."""
+    return int(run.record.get("attempt", 1))
+
+
 def write_run(folder: str | Path, run: Run) -> Path:
     """Write a run's two files into `folder`, the record last, and return the folder."""
     folder = Path(folder)

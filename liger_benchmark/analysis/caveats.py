@@ -13,7 +13,7 @@ from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.analysis.steadiness import SLOW, unsteady_steps
 from liger_benchmark.analysis.stragglers import stragglers
 from liger_benchmark.choices import BATCH_SIZE
-from liger_benchmark.run import COMPLETED, Run
+from liger_benchmark.run import COMPLETED, FAILED, Run, tries
 from liger_benchmark.training.dataset import rows_needed
 from liger_benchmark.training.out_of_memory import NEIGHBOUR_MB
 from liger_benchmark.training.row_counts import few_rows
@@ -28,6 +28,7 @@ CaveatKind = Literal[
     "proof",
     "outcomes",
     "after_last_step",
+    "retried",
     "unsteady",
     "pairs",
     "memory_limit",
@@ -61,6 +62,7 @@ def find_caveats(grid: MeasuredGrid) -> list[Caveat]:
         ("proof", _about_missing_proofs),
         ("outcomes", _about_outcomes),
         ("after_last_step", _about_what_followed),
+        ("retried", _about_retried_pods),
         ("unsteady", _about_unsteady_steps),
         ("pairs", _about_pairs),
         ("memory_limit", _about_tight_memory),
@@ -252,6 +254,20 @@ def _about_outcomes(grid: MeasuredGrid) -> Iterator[str]:
                 f"{cell['n_out_of_memory']} of {plural(cell['n_runs'], 'run')} of {where} "
                 "ran out of memory, the others completed: the mean is over those alone."
             )
+
+
+def _about_retried_pods(grid: MeasuredGrid) -> Iterator[str]:
+    """Measurements of a pod that a cluster started again, after it was killed or interrupted."""
+    retried = [run for run in grid.runs if run.outcome != FAILED and tries(run) > 1]
+    if retried:
+        names = enumerate_words(
+            f"{run.training_args.condition} (try {tries(run)})" for run in retried
+        )
+        yield (
+            f"{plural(len(retried), 'run')} began again in another pod, after the pod before was "
+            f"killed or its node went away: {names}. Each is whole, and may be of another machine "
+            "than the runs that it is compared with."
+        )
 
 
 def _about_tight_memory(grid: MeasuredGrid) -> Iterator[str]:

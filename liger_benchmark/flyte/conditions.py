@@ -119,6 +119,7 @@ def check_and_announce(
         file = FlyteFile.from_source(f"{model_folder.remote_source.rstrip('/')}/config.json")
         config = estimate.config_in(Path(file.download()).parent) or {}
         check_pod_memory(grid, config)
+        failures.grid_begins(model_folder)
         gpu = GPU_KIND
     preflight.check_model(grid, config)
     if is_local():

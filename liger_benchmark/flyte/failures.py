@@ -5,6 +5,9 @@ of a failed element of the map task, and its console shows no error at that inde
 therefore puts its failure beside the model's folder in the blob store, an address that the analysis
 is given, too. It begins with the record of a pod that ended without a word: a pod that is killed
 writes nothing more.
+
+A pod that never started writes nothing at all, and what lies there then is an earlier execution's.
+It is shown only if this execution has not run the grid, but was given it by Flyte's cache.
 """
 
 from __future__ import annotations
@@ -32,34 +35,57 @@ ENDED = {
     "message": "the pod left neither a result nor an error; the usual reasons are that it was "
     "killed for memory or disk, evicted, or lost with its node",
 }
-NO_REASON = {"type": "NoReason", "message": "no reason was left; see the task's log"}
+# The folder of the marks of executions that have run a grid.
+EXECUTIONS = "executions"
+NO_REASON = {
+    "type": "NoReason",
+    "message": "no reason was left; usually the pod never started, or ended before its task began; "
+    "see the task's log",
+}
 
 
-def attempt() -> dict[str, int]:
-    """For a record on a cluster: `attempt`, which try of its pod this is; the first is 1.
+def attempt() -> dict[str, Any]:
+    """For a record on a cluster: the `execution`, and `attempt`, which try of its pod this is.
 
-    Flyte tries a pod again that was killed, maybe on another node: that is a run of its own.
+    The first try is 1. Flyte tries a pod again that was killed, maybe on another node: that is a
+    run of its own.
     """
+    if is_local():
+        return {}
     number = os.environ.get("FLYTE_ATTEMPT_NUMBER", "")
-    return {"attempt": int(number) + 1} if number.isdigit() and not is_local() else {}
+    counted = {"attempt": int(number) + 1} if number.isdigit() else {}
+    return {"execution": _execution()} | counted
+
+
+def grid_begins(model_folder: FlyteDirectory) -> None:
+    """In the dynamic task's pod, leave a mark that this execution runs the grid itself."""
+    base = _base(model_folder)
+    if base is not None:
+        mark = Path(current_context().working_directory) / "mark"
+        mark.mkdir(parents=True, exist_ok=True)
+        (mark / _execution()).touch()
+        _put(mark, f"{base}/{EXECUTIONS}")
 
 
 @contextlib.contextmanager
 def kept(arguments: TrainingArguments, model_folder: FlyteDirectory) -> Iterator[None]:
-    """In a pod, keep the reason if the block raises or never ends. Whatever it raises goes on."""
-    address = _address(arguments, model_folder)
-    if is_local() or address is None:
-        yield
-        return
-    begun = Run(arguments, FAILED, record={"error": ENDED} | attempt())
-    _put(write_run(Path(current_context().working_directory) / "begun", begun), address)
+    """Keep the reason if the block raises; in a pod also if it never ends.
+
+    An earlier reason is gone when the block begins. Whatever the block raises goes on.
+    """
+    address = None if is_local() else _address(arguments, model_folder)
+    store.clear_failure(storage(), arguments)
+    if address is not None:
+        begun = Run(arguments, FAILED, record={"error": ENDED} | attempt())
+        _put(write_run(Path(current_context().working_directory) / "begun", begun), address)
     try:
         yield
     except Exception as error:
         folder = store.failure_folder(storage(), arguments)
         if not folder.is_dir():  # it failed before the training
             store.keep_failure(storage(), arguments, error, attempt())
-        _put(folder, address)
+        if address is not None:
+            _put(folder, address)
         raise
 
 
@@ -69,28 +95,51 @@ def failed_run(
     """The run of a condition that has no result, with its reason if there is one.
 
     Args:
-        index: its place in the map task. A reason from a cluster names it.
+        index: its place in the map task. A reason from a cluster names it, and whose it is.
 
     Raises:
         UnreadableRun: if the reason is damaged.
     """
     if is_local():
         return store.last_failure(storage(), arguments)
-    run = _get(arguments, model_folder) or Run(arguments, FAILED, record={"error": NO_REASON})
+    run = _get(arguments, model_folder)
+    of_another = run is not None and run.record.get("execution") != _execution()
+    if run is None or (of_another and _has_run_the_grid(model_folder)):
+        run, of_another = Run(arguments, FAILED, record={"error": NO_REASON}), False
     error: dict[str, Any] = run.record.get("error", NO_REASON)
     where = f"index {index} of the map task"
-    if run.record.get("attempt", 1) > 1:
+    if "attempt" in run.record:
         where += f", attempt {run.record['attempt']}"
+    if of_another:
+        where += f", execution {run.record.get('execution', 'unknown')}"
     run.record["error"] = error | {"message": f"{error['message']} ({where})"}
     return run
 
 
-def _address(arguments: TrainingArguments, model_folder: FlyteDirectory | None) -> str | None:
-    """Where a condition's failure lies in the blob store; None if the model is not there."""
+def _execution() -> str:
+    return str(current_context().execution_id.name)
+
+
+def _base(model_folder: FlyteDirectory | None) -> str | None:
+    """Where the failures on a model lie in the blob store; None if the model is not there."""
     if model_folder is None or not model_folder.remote_source:
         return None
-    name = store.failure_folder(Path(), arguments).name
-    return f"{model_folder.remote_source.rstrip('/')}-failed/{TRAINING_VERSION}/{name}"
+    return f"{model_folder.remote_source.rstrip('/')}-failed/{TRAINING_VERSION}"
+
+
+def _address(arguments: TrainingArguments, model_folder: FlyteDirectory | None) -> str | None:
+    """Where a condition's failure lies in the blob store; None if the model is not there."""
+    base = _base(model_folder)
+    return None if base is None else f"{base}/{store.failure_folder(Path(), arguments).name}"
+
+
+def _has_run_the_grid(model_folder: FlyteDirectory | None) -> bool:
+    """Whether this execution has run a grid on the model, rather than found it in the cache."""
+    files = FlyteContextManager.current_context().file_access
+    try:
+        return bool(files.exists(f"{_base(model_folder)}/{EXECUTIONS}/{_execution()}"))
+    except Exception:  # each blob store has errors of its own
+        return False
 
 
 def _put(folder: Path, address: str) -> None:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate
-from liger_benchmark.flyte.settings import MEMORY
+from liger_benchmark.flyte.settings import MEMORY, quantity
 from liger_benchmark.validation import InvalidInput
 
 # What torch, transformers, trl and CUDA take of a training pod's memory beside the weights, in GiB.
 IMPORTS_GIB = 4.0
-_UNITS = {
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-}
 
 
 def check_pod_memory(grid: Sequence[TrainingArguments], config: Mapping[str, Any]) -> None:
@@ -45,8 +34,7 @@ def check_pod_memory(grid: Sequence[TrainingArguments], config: Mapping[str, Any
     n_gpus = max(arguments.n_gpus for arguments in grid)
     # For each GPU.
     needed = weights / n_gpus + IMPORTS_GIB
-    number, unit = re.fullmatch(r"([\d.]+)(\w*)", MEMORY).groups()  # type: ignore[union-attr]
-    if float(number) * _UNITS.get(unit, 1) / 2**30 < needed:
+    if quantity(MEMORY) / 2**30 < needed:
         a_gpu = f" for each of {n_gpus} GPUs" if n_gpus > 1 else ""
         raise InvalidInput(
             f"LIGER_BENCHMARK_MEMORY: {MEMORY}{a_gpu} cannot hold the model's weights "

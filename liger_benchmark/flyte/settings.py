@@ -87,10 +87,35 @@ GPU_KIND = _gpu_kind()
 SHARED_MEMORY_A_GPU = "2Gi"
 
 
+_UNITS = {
+    "": 1.0,
+    "m": 1e-3,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "Ki": 2.0**10,
+    "Mi": 2.0**20,
+    "Gi": 2.0**30,
+    "Ti": 2.0**40,
+}
+
+
 def times(amount: str, factor: int) -> str:
     """An amount as Kubernetes writes it, multiplied: `24Gi` twice is `48Gi`."""
+    number, unit = _number_and_unit(amount)
+    return f"{number * factor:g}{unit}"
+
+
+def quantity(amount: str) -> float:
+    """An amount as Kubernetes writes it, as a number: `24Gi` in bytes, `500m` in CPUs."""
+    number, unit = _number_and_unit(amount)
+    return number * _UNITS[unit]
+
+
+def _number_and_unit(amount: str) -> tuple[float, str]:
     number, unit = re.fullmatch(r"([\d.]+)(\w*)", amount).groups()  # type: ignore[union-attr]
-    return f"{float(number) * factor:g}{unit}"
+    return float(number), unit
 
 
 def training_size(n_gpus: int) -> PodSize:

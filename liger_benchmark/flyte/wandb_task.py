@@ -17,6 +17,7 @@ from liger_benchmark.flyte.conditions import is_kept
 from liger_benchmark.flyte.credentials import WANDB_SECRET, read_secret
 from liger_benchmark.flyte.execution import is_local, storage
 from liger_benchmark.flyte.local_run import current_grid_run
+from liger_benchmark.flyte.pod_limits import check_pod_limits
 from liger_benchmark.flyte.side_by_side import SideBySide
 
 
@@ -38,8 +39,11 @@ class track_with_wandb(wandb_init):
         Raises:
             TrackingRefused: if there is no API key, or W&B refuses it.
             MissingSecret: if a pod does not have the key.
+            PodCutDown: if a pod has less than its task states.
         """
         with failures.kept(training_args, model_cache_dir):
+            if not is_local():
+                check_pod_limits(training_args.n_gpus)
             return self._execute(training_args, dataset_cache_dir, model_cache_dir)
 
     def get_extra_config(self) -> dict[str, Any]:

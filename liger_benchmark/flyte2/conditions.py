@@ -20,6 +20,7 @@ from liger_benchmark.flyte.cache_versions import TRAINING_VERSION
 from liger_benchmark.flyte.disagreement import refuse_if_stopped
 from liger_benchmark.flyte.local_run import current_grid_run
 from liger_benchmark.flyte.page_so_far import publish_found, publish_so_far
+from liger_benchmark.flyte.pod_limits import check_pod_limits
 from liger_benchmark.flyte.pod_memory import check_pod_memory
 from liger_benchmark.flyte.settings import GPU_KIND, WANDB_ENTITY, WANDB_PROJECT, training_size
 from liger_benchmark.flyte2 import environments
@@ -72,11 +73,25 @@ async def check_downloads(
         check_pod_memory(grid, config)
     preflight.check_model(grid, config)
     if is_local():
+        # A pod has a disk of its own; here an earlier run's reasons lie about.
+        for arguments in grid:
+            store.clear_failure(storage(), arguments)
         folders = [Path(await each.download()) for each in (dataset_cache_dir, model_cache_dir)]
         if not all(is_kept(arguments, *folders) for arguments in grid):
             _dry_pass(grid, *folders)
     gpu = environment.visible_gpu() if is_local() else GPU_KIND
     print(estimate.expected(grid, config, gpu), flush=True)
+
+
+def pod_begins(arguments: TrainingArguments) -> None:
+    """In a training pod, before anything is fetched: count its try, and compare its resources.
+
+    Raises:
+        PodCutDown: if it has less than its task states.
+    """
+    if not is_local():
+        attempt()
+        check_pod_limits(arguments.n_gpus)
 
 
 def on_gpus(task: flyte.TaskTemplate, n_gpus: int) -> flyte.TaskTemplate:

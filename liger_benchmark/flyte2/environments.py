@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import flyte
 
@@ -65,30 +66,23 @@ image = (
     .with_requirements(Path(REQUIREMENTS))
 )
 
-download = flyte.TaskEnvironment(
-    name="liger-benchmark-download",
-    image=image,
-    resources=resources(DOWNLOAD_SIZE),
-    env_vars=REGISTRATION,
-    secrets=_secrets(HF_SECRET_KEY, "HF_TOKEN"),
+
+def _environment(name: str, pod: PodSize, **options: Any) -> flyte.TaskEnvironment:
+    """An environment of the image, with what the registration hands on to its pods."""
+    return flyte.TaskEnvironment(
+        name=name, image=image, resources=resources(pod), env_vars=REGISTRATION, **options
+    )
+
+
+download = _environment(
+    "liger-benchmark-download", DOWNLOAD_SIZE, secrets=_secrets(HF_SECRET_KEY, "HF_TOKEN")
 )
-training = flyte.TaskEnvironment(
-    name="liger-benchmark-training",
-    image=image,
-    resources=resources(TRAINING_SIZE),
-    env_vars=REGISTRATION,
+training = _environment(
+    "liger-benchmark-training",
+    TRAINING_SIZE,
     secrets=_secrets(WANDB_SECRET_KEY, "WANDB_API_KEY"),
 )
-analysis = flyte.TaskEnvironment(
-    name="liger-benchmark-analysis",
-    image=image,
-    resources=resources(ANALYSIS_SIZE),
-    env_vars=REGISTRATION,
-)
-experiment = flyte.TaskEnvironment(
-    name="liger-benchmark",
-    image=image,
-    resources=resources(PLANNING_SIZE),
-    env_vars=REGISTRATION,
-    depends_on=[download, training, analysis],
+analysis = _environment("liger-benchmark-analysis", ANALYSIS_SIZE)
+experiment = _environment(
+    "liger-benchmark", PLANNING_SIZE, depends_on=[download, training, analysis]
 )

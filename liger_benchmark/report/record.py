@@ -39,7 +39,7 @@ from liger_benchmark.report.markup import (
 from liger_benchmark.report.ranks import ranks_table
 from liger_benchmark.report.recorded_values import distinct_values, key_table
 from liger_benchmark.report.table import memory_name
-from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY, Run
+from liger_benchmark.run import COMPLETED, FAILED, OUT_OF_MEMORY, Run, tries
 from liger_benchmark.validation import one_line
 from liger_benchmark.wording import NO_VALUE, gibibytes, known, number, significant
 
@@ -90,7 +90,7 @@ def _columns(analysis: Analysis) -> list[tuple[Column, Callable[[Mapping[str, An
         (Column("Arm"), lambda row, _: arm_cell(row["arm"])),
         (Column("Batch size", True), lambda row, _: integer_cell(row[BATCH_SIZE])),
         (Column("Run", True), lambda row, _: integer_cell(row["run"])),
-        (Column("Outcome"), lambda row, _: _outcome_cell(row)),
+        (Column("Outcome"), lambda row, run: _outcome_cell(row, run)),
         (Column("Tokens/s", True), lambda row, _: _speed_cell(row)),
         (Column("GiB", True), lambda row, _: _memory_cell(row, analysis.memory_column)),
         numeric("Final loss", "final_loss", lambda loss: number(loss, 4)),
@@ -178,11 +178,13 @@ def environment(analysis: Analysis) -> str:
     return "".join(parts)
 
 
-def _outcome_cell(row: Mapping[str, Any]) -> Cell:
+def _outcome_cell(row: Mapping[str, Any], run: Run) -> Cell:
     """The outcome; below it the reason, what failed at the end, and a mark of unsteady steps."""
     outcome, detail = _OUTCOMES[row["outcome"]], str(row["detail"])
     if row["invalid"] and row["outcome"] == COMPLETED:
         outcome, detail = "invalid", str(row["invalid"])
+    if tries(run) > 1 and run.outcome != FAILED:  # the reason of a failure says it
+        detail = "; ".join(filter(None, (f"on try {tries(run)}", detail)))
     # An error's message may be pages long; the whole of it is in the JSON.
     below = [one_line(text, limit=300) for text in (detail, str(row["after_last_step"])) if text]
     below += [str(row["unsteady"])] if row["unsteady"] else []

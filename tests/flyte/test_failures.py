@@ -22,13 +22,19 @@ from liger_benchmark.run import FAILED, read_run
 INDEX = 3
 
 
+NO_REASON = (
+    "NoReason: no reason was left; usually the pod never started, or ended before its task began; "
+    "see the task's log"
+)
+
+
 @contextmanager
-def pod(working_directory: Path) -> Iterator[None]:
+def pod(working_directory: Path, execution: str = "first") -> Iterator[None]:
     """Flyte's context as a task has it in its pod."""
     context = FlyteContextManager.current_context()
     assert context.user_space_params is not None
     parameters = context.user_space_params.new_builder()
-    parameters.execution_id = WorkflowExecutionIdentifier("flytesnacks", "development", "a1b2c3")
+    parameters.execution_id = WorkflowExecutionIdentifier("flytesnacks", "development", execution)
     parameters.working_dir = str(working_directory)
     state = context.new_execution_state().with_params(
         mode=ExecutionState.Mode.TASK_EXECUTION, user_space_params=parameters.build()
@@ -53,9 +59,9 @@ def new_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def reason(tmp_path: Path, model: FlyteDirectory | None) -> str:
+def reason(tmp_path: Path, model: FlyteDirectory | None, execution: str = "first") -> str:
     """What another pod, that of the analysis, finds."""
-    with pod(tmp_path / "analysis"):
+    with pod(tmp_path / "analysis" / execution, execution):
         run = failures.failed_run(TINY, INDEX, model)
     assert run.outcome == FAILED
     return f"{run.record['error']['type']}: {run.record['error']['message']}"
@@ -67,7 +73,7 @@ def test_the_reason_names_the_error_and_the_index(
     with pytest.raises(ValueError), failures.kept(TINY, model):
         raise ValueError("this cannot be trained")
     assert reason(tmp_path, model) == (
-        "ValueError: this cannot be trained (index 3 of the map task)"
+        "ValueError: this cannot be trained (index 3 of the map task, attempt 1)"
     )
 
 
@@ -110,8 +116,39 @@ def test_another_condition_has_a_reason_of_its_own(
     other = dataclasses.replace(TINY, run=TINY.run + 1)
     with pytest.raises(ValueError), failures.kept(other, model):
         raise ValueError("the other's")
-    assert reason(tmp_path, model) == (
-        "NoReason: no reason was left; see the task's log (index 3 of the map task)"
+    assert reason(tmp_path, model) == f"{NO_REASON} (index 3 of the map task)"
+
+
+def fail(tmp_path: Path, model: FlyteDirectory, execution: str) -> None:
+    """An execution whose one condition fails, after its dynamic task has begun the grid."""
+    with pod(tmp_path / f"dynamic-{execution}", execution):
+        failures.grid_begins(model)
+    working_directory = tmp_path / execution
+    with (
+        pod(working_directory, execution),
+        pytest.raises(ValueError),
+        failures.kept(TINY, model),
+    ):
+        raise ValueError(f"of the {execution}")
+
+
+def test_a_pod_that_never_starts_does_not_show_an_earlier_executions_reason(
+    tmp_path: Path, model: FlyteDirectory, new_pod: None
+) -> None:
+    fail(tmp_path, model, "first")
+    with pod(tmp_path / "dynamic-second", "second"):
+        failures.grid_begins(model)
+    assert reason(tmp_path, model, "second") == f"{NO_REASON} (index 3 of the map task)"
+    # And the earlier one's page, made again, still has its own.
+    assert reason(tmp_path, model, "first").startswith("ValueError: of the first")
+
+
+def test_a_grid_from_the_cache_shows_the_reason_of_the_execution_that_ran_it(
+    tmp_path: Path, model: FlyteDirectory, new_pod: None
+) -> None:
+    fail(tmp_path, model, "first")
+    assert reason(tmp_path, model, "second") == (
+        "ValueError: of the first (index 3 of the map task, attempt 1, execution first)"
     )
 
 
@@ -141,12 +178,29 @@ def test_the_page_gets_the_reason(tmp_path: Path, model: FlyteDirectory, new_pod
     with pod(tmp_path / "analysis"):
         conditions.collect_results([None], [TINY], tmp_path / "page", model)
     run = read_run(tmp_path / "page" / "runs" / TINY.slug)
-    assert run.record["error"]["message"].endswith("(index 0 of the map task)")
+    assert run.record["error"]["message"].endswith("(index 0 of the map task, attempt 1)")
+
+
+def test_on_one_machine_an_earlier_reason_is_gone_and_that_of_before_the_training_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "is_local", lambda: True)
+    monkeypatch.setattr(failures, "storage", lambda: tmp_path)
+    store.keep_failure(tmp_path, TINY, ValueError("of an earlier run"), {})
+    unused = FlyteDirectory("/a/folder/of/this/machine")
+    with pytest.raises(RuntimeError), failures.kept(TINY, unused):
+        raise RuntimeError("W&B refuses the key")
+    error = failures.failed_run(TINY, INDEX, None).record["error"]
+    assert error["message"] == "W&B refuses the key"
+    with failures.kept(TINY, unused):
+        pass
+    assert failures.failed_run(TINY, INDEX, None).record == {}
 
 
 def test_a_record_on_one_machine_says_nothing_of_tries(
     tmp_path: Path, new_pod: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert failures.attempt() == {"attempt": 1}
+    with pod(tmp_path):
+        assert failures.attempt() == {"execution": "first", "attempt": 1}
     monkeypatch.setattr(failures, "is_local", lambda: True)
     assert failures.attempt() == {}

@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 import yaml
+from support.cgroups import GIB, write_limits
 from support.control_plane import PACKAGE, copy_project, needed_modules
 from support.grids import make_run
 from support.tiny import TINY
 
 from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.flyte import local_run, page_so_far, tracking
+from liger_benchmark.flyte import local_run, page_so_far, pod_limits, tracking
+from liger_benchmark.flyte.pod_limits import PodCutDown
 from liger_benchmark.flyte.settings import GPU_KINDS
 from liger_benchmark.run import OUT_OF_MEMORY, Run, read_run
 from liger_benchmark.training import dry_pass
@@ -31,7 +33,7 @@ pytest.importorskip("flyte.io", reason="the SDK of Flyte 2 is not installed (req
 
 import flyte
 import flyte.errors
-from flyte.io import File
+from flyte.io import Dir, File
 
 import liger_kernel_finetuning_v2 as experiment
 from liger_benchmark.flyte2 import conditions, environments, execution
@@ -376,26 +378,86 @@ def test_a_pods_error_reaches_the_report_as_type_and_message(tmp_path: Path) -> 
     assert read_run(third).record["error"]["message"] == "the pod was evicted"
 
 
-def test_a_pod_has_its_files_in_a_folder_of_its_own_and_the_run_as_group(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert execution.storage() == local_run.BUILD
-    assert execution.attempt() == {}
+def in_pod(monkeypatch: pytest.MonkeyPatch, run_folder: str, attempt: int = 0) -> None:
+    """Let a new pod begin, whose run has this folder of the blob store."""
 
     class Pod:
-        attempt_number = 1
+        attempt_number = attempt
 
         class action:
+            name = "a1"
             run_name = "r1"
 
         def is_in_cluster(self) -> bool:
             return True
 
+    flyte.init()  # as every pod is
+    Pod.run_base_dir = run_folder  # type: ignore[attr-defined]
     monkeypatch.setattr(flyte, "ctx", Pod)
+    execution._pods_until_this_one.cache_clear()
+
+
+def test_a_pod_has_its_files_in_a_folder_of_its_own_and_the_run_as_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert execution.storage() == local_run.BUILD
+    assert execution.attempt() == {}
+    in_pod(monkeypatch, "memory://run")
     monkeypatch.setenv("WANDB_API_KEY", "a key")
     assert not execution.is_local()
     assert execution.storage() != local_run.BUILD
-    assert execution.attempt() == {"attempt": 2}
     assert conditions.wandb_options(TINY) == {"group": "r1", "api_key": "a key"}
     task = experiment.train_model
     assert execution.cached_on_cluster(task) is task
+
+
+def test_a_pods_try_is_counted_whether_or_not_flyte_counts_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Each but the last is killed: Flyte 2 starts the next under the same attempt.
+    for number in (1, 2, 3):
+        in_pod(monkeypatch, f"memory://{tmp_path}/run/")
+        assert execution.attempt() == execution.attempt() == {"attempt": number}
+    in_pod(monkeypatch, f"memory://{tmp_path}/another-run", attempt=1)
+    assert execution.attempt() == {"attempt": 2}
+
+
+def test_a_blob_store_that_refuses_costs_the_count_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_pod(monkeypatch, "no-such-store://run")
+    assert execution.attempt() == {"attempt": 1}
+    assert "the pod's tries cannot be counted" in capsys.readouterr().err
+
+
+def test_a_pod_is_counted_and_compared_before_it_fetches_anything(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    in_pod(monkeypatch, f"memory://{tmp_path}/run")
+    monkeypatch.setattr(pod_limits, "CGROUPS", tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    write_limits(tmp_path, "version 2", GIB, 2)
+    nothing = Dir(path=str(tmp_path / "nowhere"))
+    with pytest.raises(PodCutDown, match="task_resources.limits: this pod has 1 GiB"):
+        experiment.train_model.func(TINY, nothing, nothing)
+    in_pod(monkeypatch, f"memory://{tmp_path}/run")
+    assert execution.attempt() == {"attempt": 2}
+
+
+def test_a_reason_of_an_earlier_local_run_is_gone_when_a_grid_begins(
+    trained: list[int], build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a condition that fails before its training, where W&B refuses the key, say."""
+    inputs = write_inputs(tmp_path / "inputs.yaml", [1, 3])
+    run_locally(inputs)
+
+    def refused(*_: Any) -> None:
+        raise RuntimeError("refused before the training")
+
+    monkeypatch.setattr(conditions, "is_kept", lambda *_: False)
+    monkeypatch.setattr(experiment, "tracked", refused)
+    with pytest.raises(flyte.errors.RuntimeUserError, match="refused before the training"):
+        run_locally(inputs)
+    text = (build / "results" / "latest" / "report.html").read_text(encoding="utf-8")
+    assert "refused before the training" in text
+    assert "ValueError: three" not in text

@@ -195,7 +195,9 @@ def test_a_failed_run_is_in_the_report_as_failed(first: Execution) -> None:
 
 
 def test_a_failed_runs_own_error_and_its_index_are_in_the_report(first: Execution) -> None:
-    assert "OSError: this machine is broken (index 0 of the map task)" in html.unescape(first.deck)
+    assert "OSError: this machine is broken (index 0 of the map task, attempt 1)" in html.unescape(
+        first.deck
+    )
 
 
 def test_the_dynamic_task_fetches_the_models_config_and_nothing_else(first: Execution) -> None:

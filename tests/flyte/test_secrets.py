@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import wandb
@@ -23,7 +24,7 @@ from support import fake_hub
 from support.tiny import TINY
 
 import liger_kernel_finetuning as workflow
-from liger_benchmark.flyte import conditions, credentials, wandb_task
+from liger_benchmark.flyte import conditions, credentials, pod_limits, wandb_task
 from liger_benchmark.flyte.credentials import MissingSecret
 from liger_benchmark.run import COMPLETED, Run
 
@@ -86,7 +87,7 @@ def test_the_hubs_token_is_asked_for_if_named_at_registration() -> None:
 
 @contextmanager
 def pod(working_directory: Path) -> Iterator[None]:
-    """Flyte's context as a task has it in its pod."""
+    """Flyte's context as a task has it in its pod, which has no limits and no GPU."""
     context = FlyteContextManager.current_context()
     assert context.user_space_params is not None
     parameters = context.user_space_params.new_builder()
@@ -95,7 +96,11 @@ def pod(working_directory: Path) -> Iterator[None]:
     state = context.new_execution_state().with_params(
         mode=ExecutionState.Mode.TASK_EXECUTION, user_space_params=parameters.build()
     )
-    with FlyteContextManager.with_context(context.with_execution_state(state)):
+    with (
+        patch.object(pod_limits, "CGROUPS", working_directory / "cgroups"),
+        patch.dict(os.environ, {"CUDA_VISIBLE_DEVICES": ""}),
+        FlyteContextManager.with_context(context.with_execution_state(state)),
+    ):
         yield
 
 

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,18 @@ class Store(LocalFileSystem):
         return super()._strip_protocol(path)
 
 fsspec.register_implementation("{STORE_PROTOCOL}", Store)
+
+# A container has its own control groups, whatever those of the machine that plays the cluster.
+import pathlib
+read_text = pathlib.Path.read_text
+
+def read_in_container(path, *arguments, **options):
+    name = str(path)
+    if name.startswith("/sys/fs/cgroup/"):
+        path = pathlib.Path(CGROUPS + name.removeprefix("/sys/fs/cgroup"))
+    return read_text(path, *arguments, **options)
+
+pathlib.Path.read_text = read_in_container
 """
 
 
@@ -91,6 +103,10 @@ class Cluster:
             from one cluster to the next.
         broken: elements of the map whose machine is broken, each with a folder of modules that
             hide the installed ones there.
+        cgroups: what containers find in /sys/fs/cgroup, where they read their limits; nothing, as
+            long as no file is put there.
+        never_started: elements of the map whose pods stay pending until Flyte gives them up.
+        execution: the name of the execution that containers are told.
         attempt: which try of its pod a container is told to be, from 0.
         pods: what ran, in the order in which it ended.
         array_nodes: the map nodes that dynamic tasks asked for.
@@ -101,6 +117,8 @@ class Cluster:
     folder: Path
     cache: dict[CacheKey, Literals] = field(default_factory=dict)
     broken: Mapping[int, Path] = field(default_factory=dict)
+    never_started: Collection[int] = ()
+    execution: str = "e1"
     attempt: int = 0
     pods: list[Pod] = field(default_factory=list)
     array_nodes: list[workflow_pb2.ArrayNode] = field(default_factory=list)
@@ -109,7 +127,10 @@ class Cluster:
     def __post_init__(self) -> None:
         self.site = self.folder / "site"
         self.site.mkdir(parents=True)
-        text = f"ROOT = {str(self.plane.store)!r}\n{SITE}"
+        self.cgroups = self.folder / "cgroups"
+        self.cgroups.mkdir()
+        constants = f"ROOT = {str(self.plane.store)!r}\nCGROUPS = {str(self.cgroups)!r}\n"
+        text = constants + SITE
         (self.site / "sitecustomize.py").write_text(text, encoding="utf-8")
 
     def run(self, request: Any) -> Literals:
@@ -188,7 +209,10 @@ class Cluster:
         if template.metadata.discoverable and key in self.cache:
             self.pods.append(Pod(template.id.name, index, "", cached=True))
             return self.cache[key]
-        pod = self._run_container(template, inputs, index)
+        if index in self.never_started:
+            pod = Pod(template.id.name, index, f"{STORE_PROTOCOL}://metadata/never-started")
+        else:
+            pod = self._run_container(template, inputs, index)
         self.pods.append(pod)
         outputs = self._outputs(pod)
         if template.metadata.discoverable:
@@ -243,7 +267,8 @@ class Cluster:
                 "HOME": str(disk / "home"),
                 "TMPDIR": str(disk / "tmp"),
                 "PYTHONPATH": os.pathsep.join(map(str, module_path)),
-                "FLYTE_INTERNAL_EXECUTION_ID": "e1",
+                "CUDA_VISIBLE_DEVICES": "",
+                "FLYTE_INTERNAL_EXECUTION_ID": self.execution,
                 "FLYTE_INTERNAL_EXECUTION_PROJECT": template.id.project,
                 "FLYTE_INTERNAL_EXECUTION_DOMAIN": template.id.domain,
                 "FLYTE_INTERNAL_TASK_NAME": template.id.name,

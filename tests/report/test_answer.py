@@ -190,6 +190,22 @@ def test_the_data_line_says_what_became_of_the_rows() -> None:
     assert data_line([run]) == "Data: builtin:instructions"
 
 
+def test_the_length_to_which_rows_are_cut_is_that_of_the_run_that_used_them() -> None:
+    short, long = (grids.make_run("Liger", 16, max_seq_length=length) for length in (128, 512))
+    for run, used in ((short, 320), (long, 640)):
+        run.record["dataset"] |= {"rows_used": used, "rows_cut": 64}
+    assert "640 used, 10% of them cut to 512 tokens" in data_line([short, long])
+
+
+def test_the_note_below_the_table_says_which_tokens_the_speeds_count() -> None:
+    padded = Page(decks_of("complete")[RESULTS]).text
+    assert "Tokens include padding, as in the blog." in padded
+    arms = {"vanilla": {}, "packed": {"packing": True, "attn_implementation": "flex_attention"}}
+    page = Page(render_page(analyse(grids.grid(sizes=(16,), arms=arms, steps=4)))).text
+    assert "Tokens are without padding, since an arm is packed" in page
+    assert "Tokens include padding" not in page
+
+
 def test_a_table_in_markdown_escapes_bars_and_keeps_details() -> None:
     columns = [Column("Arm"), Column("Loss differ\N{SOFT HYPHEN}ence", True)]
     shown = markdown_table(columns, [[Cell("a|b"), Cell("+1", "−1 to\n+3")]])

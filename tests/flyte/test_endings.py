@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from wandb.errors import AuthenticationError
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.flyte import before_start
@@ -109,3 +110,16 @@ def test_a_missing_key_for_wandb_is_said_before_anything_is_downloaded(
     expected = pytest.raises(TrackingRefused) if is_refused else contextlib.nullcontext()
     with expected:
         check_before_start(TrainingArguments(report_to=report_to))
+
+
+def test_a_malformed_key_for_wandb_is_said_before_anything_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def login(**_: object) -> bool:
+        raise AuthenticationError("API key must have 40+ characters, has 5.")
+
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    monkeypatch.setattr(before_start.wandb, "setup", lambda: SETTINGS)
+    monkeypatch.setattr(before_start.wandb, "login", login)
+    with pytest.raises(TrackingRefused, match=r"must have 40\+ characters, has 5\.; check the key"):
+        check_before_start(TrainingArguments(report_to="wandb"))

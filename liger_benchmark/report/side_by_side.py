@@ -12,6 +12,7 @@ from pathlib import Path
 
 from liger_benchmark.analysis.grids_side_by_side import Result, facts, results, unique_names
 from liger_benchmark.analysis.tables import Analysis, NotOneExperiment, analyse, read_experiment
+from liger_benchmark.files import write_text
 from liger_benchmark.report.markdown import markdown_table
 from liger_benchmark.report.markup import (
     Cell,
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pages = {".html": side_by_side_page(grids), ".md": side_by_side_markdown(grids)}
         options.output.parent.mkdir(parents=True, exist_ok=True)
         for suffix, text in pages.items():
-            options.output.with_suffix(suffix).write_text(text, encoding="utf-8")
+            write_text(options.output.with_suffix(suffix), text)
     except (NotOneExperiment, UnreadableRun, OSError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return 1

@@ -38,11 +38,6 @@ class Hardware:
     trial: Trial | None = None
     card: str = ""
 
-    @property
-    def timings_count(self) -> bool:
-        """Whether the timings say something about the kernels."""
-        return self.trial is None
-
 
 def hardware_of(runs: Sequence[Run]) -> Hardware:
     """The device that `runs` were measured on, from their records, else from their histories."""

@@ -67,8 +67,8 @@ if TYPE_CHECKING:
 Send = Callable[[dict[str, Any]], None]
 # The arguments that every row of the history repeats, to identify its condition.
 IDENTITY = ("use_liger", BATCH_SIZE, "run")
-# Which runs were made one after the other by one process, and on which host. A host's name is
-# nobody's business: only whether two are the same.
+# Which runs were made one after the other by one process, and on which host. Hashed: only equality
+# of hosts matters.
 SESSION = {
     "session": uuid.uuid4().hex[:12],
     "host": hashlib.sha256(platform.node().encode()).hexdigest()[:12],

@@ -1,4 +1,4 @@
-"""Training and saving of which what was measured is not lost to a full GPU at the end."""
+"""Train and save; running out of memory while saving does not discard the measurements."""
 
 from __future__ import annotations
 

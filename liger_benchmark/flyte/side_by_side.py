@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.flyte.group_size import most_gpus
+from liger_benchmark.experiment.grid import most_gpus
 from liger_benchmark.training.environment import visible_devices
 
 # The GPUs of the condition that a thread runs; None where conditions take turns.

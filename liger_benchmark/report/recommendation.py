@@ -15,7 +15,7 @@ from liger_benchmark.analysis.headline import headline_rows
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.report.settings_as_code import limits_of_code, lines_of_code
-from liger_benchmark.wording import decimals_for, known, number, percent_range
+from liger_benchmark.wording import decimals_for, known, number, percent, percent_range
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def recommendation(analysis: Analysis) -> Recommendation | None:
     if not faster.empty:
         best = faster.loc[faster["speedup_percent"].idxmax()]
         text = (
-            f"Use {best['arm']}: at batch size {size} it is {_percent(best['speedup_percent'])} "
+            f"Use {best['arm']}: at batch size {size} it is {percent(best['speedup_percent'])} "
             f"faster than {baseline} (95% interval {_interval(best, 'speedup')}){_memory(best)}."
         )
         return _with_code(analysis, best["arm"], text)
@@ -62,7 +62,7 @@ def recommendation(analysis: Analysis) -> Recommendation | None:
     text = (
         f"Keep what you have, unless you are short of memory: nothing is faster than {baseline} "
         f"for certain at batch size {size}. {best['arm']} needs "
-        f"{_percent(best['memory_saving_percent'])} less peak memory, at {_speed(best)}."
+        f"{percent(best['memory_saving_percent'])} less peak memory, at {_speed(best)}."
     )
     return _with_code(analysis, best["arm"], text)
 
@@ -78,7 +78,7 @@ def _memory(row: pd.Series) -> str:
     if not known(low) or low <= 0 <= high:
         return ""
     value = row["memory_saving_percent"]
-    return f" and needs {_percent(value)} {'less' if value > 0 else 'more'} peak memory"
+    return f" and needs {percent(value)} {'less' if value > 0 else 'more'} peak memory"
 
 
 def _speed(row: pd.Series) -> str:
@@ -91,7 +91,3 @@ def _speed(row: pd.Series) -> str:
 def _interval(row: pd.Series, name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     return percent_range(low, high, decimals_for(low, high))
-
-
-def _percent(value: float) -> str:
-    return f"{number(abs(value), 0 if abs(value) >= 10 else 1)}%"

@@ -25,10 +25,10 @@ from liger_benchmark.analysis.result_folders import read_experiment
 from liger_benchmark.analysis.tables import analyse
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import preflight
-from liger_benchmark.experiment.grid import describe_grid
+from liger_benchmark.experiment.grid import describe_grid, most_gpus
 from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.flyte.cache_versions import DOWNLOAD_VERSION, TRAINING_VERSION
-from liger_benchmark.flyte.group_size import conditions_at_once, most_gpus
+from liger_benchmark.flyte.group_size import conditions_at_once
 from liger_benchmark.flyte.local_run import grid_run
 from liger_benchmark.flyte.settings import GPU_KIND
 from liger_benchmark.flyte2 import environments

@@ -17,9 +17,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def atomic_folder(
-    folder: Path, keep: Callable[[Path, Path], bool] = lambda old, new: False
-) -> Iterator[Path]:
+def atomic_folder(folder: Path, keep: Callable[[Path, Path], bool]) -> Iterator[Path]:
     """Yield a temporary folder to fill, and move it to `folder` if the block ends without an error.
 
     The temporary folder lies beside `folder` under a name of its own. It is removed if the block
@@ -98,6 +96,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8 as `atomic_file` does: a browser that reloads never sees half of it."""
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

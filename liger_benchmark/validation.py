@@ -23,15 +23,13 @@ class InvalidInput(ValueError):
     """An input that cannot be run. Its message is one line: the key, the value, what to do.
 
     Attributes:
-        problem: the message without the section in front of its key.
-        section: the part of the inputs file that holds the key, such as `training_args`; empty if
-            the message does not begin with one.
+        problem: the message without the part of the inputs file, such as `training_args`, in front
+            of its key.
     """
 
     def __init__(self, problem: str, section: str = "") -> None:
         super().__init__(f"{section}.{problem}" if section else problem)
         self.problem = problem
-        self.section = section
 
 
 def positive(value: float) -> str | None:
@@ -136,7 +134,7 @@ def check_field(cls: type, where: str, name: str, value: Any) -> None:
         InvalidInput: naming `where` as the section, the field, the value and what it should be.
     """
     hint = _hints(cls)[name]
-    check = next(f for f in dataclasses.fields(cls) if f.name == name).metadata.get("check")
+    check = _checks(cls)[name]
     if typing.get_origin(hint) is list:
         problem = _list_problem(value, _element_types(hint), check)
     elif typing.get_origin(hint) is dict:
@@ -219,6 +217,12 @@ _TYPE_NAMES: dict[type, str] = {
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
+
+
+@functools.cache
+def _checks(cls: type) -> dict[str, Check | None]:
+    """By name the check of each field of a dataclass."""
+    return {f.name: f.metadata.get("check") for f in dataclasses.fields(cls)}
 
 
 def _alternatives(hint: Any) -> tuple[type, ...]:

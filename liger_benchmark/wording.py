@@ -41,6 +41,11 @@ def signed(value: float, decimals: int = 1) -> str:
     return text if text.startswith(MINUS) or not text.strip("0.,") else f"+{text}"
 
 
+def percent(value: float) -> str:
+    """`52%` or `3.1%`: without sign, with one decimal below 10, whole from there on."""
+    return f"{number(abs(value), 0 if round(abs(value), 1) >= 10 else 1)}%"
+
+
 # Percentage points between the ends of an interval from which on it says nothing.
 WIDEST_INTERVAL = 100.0
 

@@ -322,11 +322,10 @@ def test_a_models_slug_is_its_short_name_as_a_part_of_a_folder_name(
     assert f"-{slug}-" in experiment_folder(tmp_path, [arguments]).name
 
 
-def test_an_input_error_knows_its_section_and_its_problem() -> None:
+def test_an_input_error_knows_its_problem() -> None:
     for settings in ({"max_steps": 0}, {"n_warmup_steps": 40}, {"optim": 3}):
         with pytest.raises(InvalidInput) as error:
             TrainingArguments.from_mapping(settings)
-        assert error.value.section == "training_args"
         assert str(error.value) == f"training_args.{error.value.problem}"
 
 

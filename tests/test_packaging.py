@@ -11,6 +11,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 PROJECT = Path(__file__).parents[1]
 OUR_OWN = {
     "image_spec",
@@ -32,20 +34,15 @@ def pins(name: str) -> dict[str, str]:
     for line in requirement_lines(name):
         match = re.fullmatch(r"([\w.-]+)==([\w.]+)(?: ?;.+)?", line)
         assert match, f"{name}: {line!r} is no pin of one version"
-        versions[normalized(match[1])] = match[2]
+        versions[canonicalize_name(match[1])] = match[2]
     return versions
-
-
-def normalized(package: str) -> str:
-    """A package's name as PyPI compares it."""
-    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def extras() -> dict[str, str]:
     """The requirement of each package that an extra names."""
     metadata = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     lines = [line for of in metadata["project"]["optional-dependencies"].values() for line in of]
-    return {normalized(re.split(r"[^\w.-]", line)[0]): line for line in lines}
+    return {canonicalize_name(re.split(r"[^\w.-]", line)[0]): line for line in lines}
 
 
 def imported_packages() -> set[str]:
@@ -70,7 +67,7 @@ def test_every_package_that_is_imported_is_pinned() -> None:
         module
         for module in imported
         # Another distribution may add to the same namespace: one of them pinned is enough.
-        if not {normalized(name) for name in distributions.get(module, [module])} & pinned
+        if not {canonicalize_name(name) for name in distributions.get(module, [module])} & pinned
     }
     assert missing == set()
 
@@ -102,7 +99,7 @@ def test_the_constraints_hold_all_that_the_requirements_bring_along() -> None:
         seen.add(package)
         for requirement in importlib.metadata.requires(package) or []:
             name, _, marker = requirement.partition(";")
-            needed = normalized(re.split(r"[^\w.-]", name.strip())[0])
+            needed = canonicalize_name(re.split(r"[^\w.-]", name.strip())[0])
             if "extra ==" not in marker and is_installed(needed):
                 waiting.append(needed)
     assert len(seen) > 100

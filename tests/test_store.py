@@ -32,6 +32,11 @@ def some_run(outcome: str = COMPLETED) -> Run:
     return Run(TINY, outcome, history, {"phases": {"steps": 1.5}})
 
 
+def replaced(old: Path, new: Path) -> bool:
+    """No folder that is there already is kept."""
+    return False
+
+
 def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
     for outcome in (COMPLETED, OUT_OF_MEMORY, FAILED):
         run = read_run(write_run(tmp_path / outcome, some_run(outcome)))
@@ -100,13 +105,16 @@ def test_a_run_that_is_interrupted_leaves_nothing_that_looks_finished(tmp_path: 
 
 def test_a_folder_is_replaced_atomically(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    with atomic_folder(folder) as fresh:
+    with atomic_folder(folder, replaced) as fresh:
         (fresh / "old").write_text("1")
-    with pytest.raises(OSError, match="disk full"), atomic_folder(folder) as fresh:
+    with (
+        pytest.raises(OSError, match="disk full"),
+        atomic_folder(folder, replaced) as fresh,
+    ):
         (fresh / "new").write_text("2")
         raise OSError("disk full")
     assert [p.name for p in folder.iterdir()] == ["old"]
-    with atomic_folder(folder) as fresh:
+    with atomic_folder(folder, replaced) as fresh:
         (fresh / "new").write_text("2")
     assert [p.name for p in folder.iterdir()] == ["new"]
 

@@ -210,7 +210,7 @@ def _fastest_sentence(grid: MeasuredGrid, compared: pd.DataFrame) -> str:
 
 
 def _says_nothing(cells: pd.DataFrame, arm: str, size: int) -> bool:
-    """Whether an arm could have been fastest at a batch size for all that is known."""
+    """Whether the arm has no usable result at this batch size."""
     hit = cells[(cells["arm"] == arm) & (cells[BATCH_SIZE] == size)]
     if hit.empty:
         return True

@@ -15,6 +15,7 @@ from liger_benchmark.wording import (
     decimals_for,
     known,
     number,
+    percent,
     percent_range,
 )
 
@@ -27,7 +28,7 @@ def change(row: pd.Series | Mapping[str, float]) -> str:
     value, low, high = (row[f"speedup_{part}"] for part in ("percent", "low", "high"))
     word = "slower" if value < 0 else "faster"
     if not known(low) or all_the_same(low, high):
-        return f"{_percent(value)}% {word}"
+        return f"{percent(value)} {word}"
     decimals = decimals_for(low, high)
     if low > 0 or high < 0:
         low, high = sorted((abs(low), abs(high)))
@@ -55,16 +56,12 @@ def memory(row: pd.Series) -> str:
         return ""
     if known(low) and low <= 0 <= high and not all_the_same(low, high):
         return f" with no certain difference in peak memory ({percent_range(low, high, 1)} less)"
-    if not _percent(value).strip("0."):
+    amount = percent(value)
+    if not amount.strip("0.%"):
         return " with the same peak memory"
     if abs(value) < LEAST_SAVING_PERCENT:
         return f" with the same peak memory to within {LEAST_SAVING_PERCENT:g}%"
-    return f" with {_percent(value)}% {'less' if value > 0 else 'more'} peak memory"
-
-
-def _percent(value: float) -> str:
-    """A percentage without sign and interval: with one decimal below 10, whole from there on."""
-    return number(abs(value), 0 if round(abs(value), 1) >= 10 else 1)
+    return f" with {amount} {'less' if value > 0 else 'more'} peak memory"
 
 
 def limits(cells: pd.DataFrame, arm: str, baseline: str) -> str:

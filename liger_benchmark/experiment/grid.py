@@ -19,6 +19,7 @@ from liger_benchmark.choices import (
 )
 from liger_benchmark.experiment.axes import MAX_GRID, ExperimentArguments
 from liger_benchmark.validation import InvalidInput, did_you_mean, refuse_repeated, show
+from liger_benchmark.wording import plural
 
 # Axes that an arm's name shows by the value alone: `adamw_torch`, not `optim=adamw_torch`.
 _NAMED_BY_VALUE = (
@@ -147,13 +148,15 @@ def describe_grid(grid: list[TrainingArguments]) -> str:
     sizes = {arguments.per_device_train_batch_size for arguments in grid}
     repeats = max(arguments.run for arguments in grid)
 
-    def count(n: int, thing: str) -> str:
-        return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
-
     return (
-        f"{count(len(grid), 'run')}: {count(len(arms), 'arm')} ({', '.join(arms)}) × "
-        f"{count(len(sizes), 'batch size')} × {count(repeats, 'repeat')}"
+        f"{plural(len(grid), 'run')}: {plural(len(arms), 'arm')} ({', '.join(arms)}) × "
+        f"{plural(len(sizes), 'batch size')} × {plural(repeats, 'repeat')}"
     )
+
+
+def most_gpus(grid: Sequence[TrainingArguments]) -> int:
+    """The GPUs of the condition that uses most."""
+    return max(arguments.n_gpus for arguments in grid)
 
 
 def _refuse_unknown_arm(key: str, name: str, arms: Mapping[str, Any]) -> None:

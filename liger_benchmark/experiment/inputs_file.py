@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ class ExperimentInputs:
         for name in ("n_runs", "attempt"):
             check_field(ExperimentInputs, "", name, getattr(self, name))
 
-    @property
+    @functools.cached_property
     def grid(self) -> list[TrainingArguments]:
         """The conditions that the inputs ask for; see `expand_grid`."""
         return expand_grid(self.experiment_args, self.training_args, self.n_runs)
@@ -77,7 +78,7 @@ def read_inputs(content: Mapping[Any, Any]) -> ExperimentInputs:
     _refuse_arguments_set_by_the_grid(
         content.get("training_args") or {}, content.get("experiment_args") or {}
     )
-    _ = inputs.grid  # raises where arguments cannot be run together
+    _ = inputs.grid  # kept; raises where arguments cannot be run together
     return inputs
 
 

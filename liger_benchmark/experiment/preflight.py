@@ -19,6 +19,7 @@ from liger_benchmark.choices import (
     ZERO3,
 )
 from liger_benchmark.experiment.estimate import config_at_hand
+from liger_benchmark.experiment.grid import most_gpus
 from liger_benchmark.sources.fetch import origin_of
 from liger_benchmark.training import environment
 from liger_benchmark.training.causal_models import check_causal
@@ -92,7 +93,7 @@ def check_experiment(
                 check_without_gpu(arguments)
     check_sharding(grid, on_cluster, gpu)
     if not on_cluster and gpu is not None:
-        check_gpus(max(arguments.n_gpus for arguments in grid), grid[0].parallel_conditions)
+        check_gpus(most_gpus(grid), grid[0].parallel_conditions)
 
 
 def _check_extras(arguments: TrainingArguments) -> None:

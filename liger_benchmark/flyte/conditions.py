@@ -15,10 +15,10 @@ from image_spec import GPU, resources
 from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate, preflight
+from liger_benchmark.experiment.grid import most_gpus
 from liger_benchmark.flyte import failures, tracking
 from liger_benchmark.flyte.disagreement import refuse_if_stopped
 from liger_benchmark.flyte.execution import is_local, keeps_runs, storage
-from liger_benchmark.flyte.group_size import most_gpus
 from liger_benchmark.flyte.local_run import current_grid_run
 from liger_benchmark.flyte.page_so_far import publish_found, publish_so_far
 from liger_benchmark.flyte.pod_memory import check_pod_memory

@@ -10,7 +10,6 @@ import datetime
 import re
 import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from liger_benchmark.flyte.credentials import MissingSecret
 from liger_benchmark.flyte.disagreement import ExperimentStopped
 from liger_benchmark.flyte.tracking import TrackingRefused
 from liger_benchmark.run import UnreadableRun
-from liger_benchmark.sources.fetch import SourceUnavailable
+from liger_benchmark.sources.hub import SourceUnavailable, causes_of
 from liger_benchmark.training.isolated_process import ChildFailed, summary
 from liger_benchmark.validation import InvalidInput, one_line
 
@@ -75,7 +74,7 @@ def is_typed() -> bool:
 
 def own_error(error: BaseException) -> str | None:
     """The error in one line, if it is one of ours or was caused by one; else None."""
-    for cause in _causes(error):
+    for cause in causes_of(error):
         if isinstance(cause, ChildFailed):
             return summary(cause)
         if isinstance(cause, _OWN_ERRORS):
@@ -83,14 +82,6 @@ def own_error(error: BaseException) -> str | None:
             text = re.sub(r"Error encountered while \w+ (inputs of )?'[^']*':\s*", "", str(cause))
             return one_line(text, limit=None)
     return None
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _keep_traceback(error: BaseException) -> Path | str:

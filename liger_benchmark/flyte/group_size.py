@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liger_benchmark.arguments import TrainingArguments
+from liger_benchmark.experiment.grid import most_gpus
 
 # GPUs that the conditions of a grid use at the same time on a cluster.
 GPUS_AT_ONCE = 4
-
-
-def most_gpus(grid: Sequence[TrainingArguments]) -> int:
-    """The GPUs of the condition that uses most: every pod of the map task gets as many."""
-    return max(arguments.n_gpus for arguments in grid)
 
 
 def conditions_at_once(grid: Sequence[TrainingArguments]) -> int:

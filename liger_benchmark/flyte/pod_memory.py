@@ -8,6 +8,7 @@ from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment import estimate
+from liger_benchmark.experiment.grid import most_gpus
 from liger_benchmark.flyte.settings import MEMORY, quantity
 from liger_benchmark.validation import InvalidInput
 
@@ -31,7 +32,7 @@ def check_pod_memory(grid: Sequence[TrainingArguments], config: Mapping[str, Any
     weights = (
         parameters * (2 if all(arguments.has_bf16_weights for arguments in grid) else 4) / 2**30
     )
-    n_gpus = max(arguments.n_gpus for arguments in grid)
+    n_gpus = most_gpus(grid)
     # For each GPU.
     needed = weights / n_gpus + IMPORTS_GIB
     if quantity(MEMORY) / 2**30 < needed:

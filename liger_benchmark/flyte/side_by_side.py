@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.flyte.group_size import most_gpus
+from liger_benchmark.experiment.grid import most_gpus
 from liger_benchmark.training.environment import visible_devices
 from liger_benchmark.training.isolated_process import kill_running
 

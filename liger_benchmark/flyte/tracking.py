@@ -24,6 +24,7 @@ from wandb.errors import AuthenticationError, CommError, UsageError
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.run import FAILED
 from liger_benchmark.training.ending import IDENTITY
+from liger_benchmark.validation import one_line
 
 # What W&B may take, in seconds, before a condition begins and after it has ended.
 INIT_TIMEOUT_S = 30.0
@@ -60,7 +61,7 @@ class TrackedRun:
         try:
             do(self.run)
         except Exception as error:
-            self.note(_one_line(error))
+            self.note(_described(error))
 
     def open(self, *, api_key: str | None, **options: Any) -> None:
         """Start the W&B run.
@@ -78,12 +79,9 @@ class TrackedRun:
             )
             self.run = wandb.init(**options, settings=settings)
         except (AuthenticationError, UsageError) as error:
-            raise TrackingRefused(
-                f"W&B: {_one_line(error)}; check the key (`wandb login`, or the secret "
-                "wandb_api_key on a cluster), or set training_args.report_to to none"
-            ) from None
+            raise refusal(error) from None
         except Exception as error:
-            self.note(problem := f"the run is not tracked: {_one_line(error)}")
+            self.note(problem := f"the run is not tracked: {_described(error)}")
             if isinstance(error, CommError | TimeoutError):
                 self.unreachable = problem
 
@@ -97,7 +95,7 @@ class TrackedRun:
         try:
             self.run.finish(exit_code=exit_code)
         except Exception as error:
-            self.note(_one_line(error))
+            self.note(_described(error))
             teardown = threading.Thread(target=_tear_down, daemon=True)
             teardown.start()
             teardown.join(TEARDOWN_TIMEOUT_S)
@@ -211,5 +209,13 @@ def _tear_down() -> None:
         wandb.teardown()
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+def refusal(error: BaseException) -> TrackingRefused:
+    """What to raise for an error of W&B by which it refuses the key."""
+    return TrackingRefused(
+        f"W&B: {_described(error)}; check the key (`wandb login`, or the secret "
+        "wandb_api_key on a cluster), or set training_args.report_to to none"
+    )
+
+
+def _described(error: BaseException) -> str:
+    return one_line(f"{type(error).__name__}: {error}", limit=300)

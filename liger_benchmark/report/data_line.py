@@ -14,21 +14,29 @@ def data_line(runs: Sequence[Run]) -> str:
 
     The counts are those of the run that used the most rows.
     """
-    records = [run.record["dataset"] for run in runs if run.record.get("dataset")]
+    recorded = [run for run in runs if run.record.get("dataset")]
     name = runs[0].training_args.dataset_name
-    if not records:
+    if not recorded:
         return f"Data: {name}"
-    most = max(records, key=lambda record: record.get("rows_used", record.get("rows", 0)))
-    parts = [*_read(most), *_used(most, runs[0].training_args.max_seq_length)]
-    parts_of_records = [*records, *(run.record.get("batches") or {} for run in runs)]
+    most = max(recorded, key=_n_used)
+    of_most = most.record["dataset"]
+    parts = [*_read(of_most), *_used(of_most, most.training_args.max_seq_length)]
+    parts_of_records = [run.record["dataset"] for run in recorded]
+    parts_of_records += [run.record.get("batches") or {} for run in runs]
     shares = [part["padding_fraction"] for part in parts_of_records if "padding_fraction" in part]
     if shares:
         least, largest = (number(100 * share) for share in (min(shares), max(shares)))
         shown = least if least == largest else f"{least}{NO_VALUE}{largest}"
         parts.append(f"{shown}% of the tokens are padding")
-    if "template_date" in most:
-        parts.append(f"the chat template's date is always {most['template_date']}")
+    if "template_date" in of_most:
+        parts.append(f"the chat template's date is always {of_most['template_date']}")
     return f"Data: {name}{': ' if parts else ''}{'; '.join(parts)}"
+
+
+def _n_used(run: Run) -> int:
+    """How many rows a run used, as far as it recorded it."""
+    rows = run.record["dataset"]
+    return int(rows.get("rows_used", rows.get("rows", 0)))
 
 
 def _read(record: dict[str, Any]) -> list[str]:

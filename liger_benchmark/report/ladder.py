@@ -45,7 +45,7 @@ def step_by_step(analysis: Analysis) -> str:
             of_cell = cells[(cells["arm"] == arm) & (cells[BATCH_SIZE] == size)]
             if not of_cell.empty:
                 shown.append(_row(analysis, of_cell.iloc[0], arm, int(size)))
-    size = size_shown(cells, analysis.arms)
+    size = size_shown(cells)
     of_size = cells[cells[BATCH_SIZE] == size].set_index("arm")
     return (
         heading("Step by step", "steps")
@@ -66,7 +66,7 @@ def step_by_step(analysis: Analysis) -> str:
     )
 
 
-def size_shown(cells: pd.DataFrame, arms: list[str]) -> int:
+def size_shown(cells: pd.DataFrame) -> int:
     """The batch size of the figure: the largest at which the most steps completed."""
     done = cells[cells["n_completed"] > 0].groupby(BATCH_SIZE)["arm"].nunique()
     return int(done[done == done.max()].index.max())

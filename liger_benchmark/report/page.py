@@ -23,10 +23,11 @@ from liger_benchmark.analysis.tables import (
     analyse,
     read_experiment,
 )
+from liger_benchmark.files import write_text
 from liger_benchmark.report import curves, record, results
 from liger_benchmark.report.browser.script import SCRIPT
 from liger_benchmark.report.inputs import inputs_yaml
-from liger_benchmark.report.markup import escape
+from liger_benchmark.report.markup import escape, paragraph
 from liger_benchmark.report.stylesheet import PAGE_STYLE, STYLE
 from liger_benchmark.run import Run, UnreadableRun
 
@@ -50,7 +51,7 @@ def render_decks(analysis: Analysis) -> dict[str, str]:
     }
 
 
-def render_page(analysis: Analysis) -> str:
+def render_page(analysis: Analysis, notice: str = "") -> str:
     """The whole report as one self-contained HTML page."""
     title = f"Liger Kernel benchmark: {analysis.model} on {analysis.hardware.name}"
     sections = "".join(_sections(analysis).values())
@@ -61,7 +62,7 @@ def render_page(analysis: Analysis) -> str:
         f"<title>{escape(title)}</title>"
         f"<style>{STYLE}{PAGE_STYLE}</style></head>"
         f'<body class="lb"><header><h1>{escape(title)}</h1>{_contents(sections)}</header>'
-        f"<main>{sections}</main>"
+        f"<main>{paragraph(notice, 'notice') if notice else ''}{sections}</main>"
         f"<script>{SCRIPT}</script></body></html>\n"
     )
 
@@ -74,9 +75,8 @@ def write_page(analysis: Analysis, folder: str | Path) -> Path:
     """
     path = Path(folder) / PAGE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render_page(analysis), encoding="utf-8")
-    inputs = inputs_yaml(analysis.runs, analysis.baseline)
-    (path.parent / INPUTS_NAME).write_text(inputs, encoding="utf-8")
+    write_text(path, render_page(analysis))
+    write_text(path.parent / INPUTS_NAME, inputs_yaml(analysis.runs, analysis.baseline))
     return path
 
 
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         analysis = analyse(runs, options.baseline or baseline_in(options.folders[0], runs))
         output = options.output or options.folders[0] / PAGE_NAME
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(render_page(analysis), encoding="utf-8")
+        write_text(output, render_page(analysis))
     except (NotOneExperiment, UnknownBaseline, UnreadableRun, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 1

@@ -12,9 +12,9 @@ from typing import Any
 
 from liger_benchmark import store
 from liger_benchmark.analysis.tables import Analysis
-from liger_benchmark.files import atomic_file
+from liger_benchmark.files import write_text
 from liger_benchmark.report.browser.script import SCRIPT
-from liger_benchmark.report.markup import Cell, Column, escape, paragraph, table
+from liger_benchmark.report.markup import Cell, Column, escape, table
 from liger_benchmark.report.page import PAGE_NAME, render_page, write_page
 from liger_benchmark.report.stylesheet import PAGE_STYLE, STYLE
 from liger_benchmark.run import COMPLETED
@@ -41,10 +41,8 @@ def publish_part(analysis: Analysis, folder: Path, planned: int) -> Path:
         planned: the number of runs of the whole grid.
     """
     notice = f"A part of the grid: {len(analysis.runs)} of {plural(planned, 'run')} have ended."
-    page = render_page(analysis).replace("<main>", f"<main>{paragraph(notice, 'notice')}", 1)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / PAGE_NAME) as partial:
-        partial.write_text(page, encoding="utf-8")
+    write_text(folder / PAGE_NAME, render_page(analysis, notice))
     _describe(analysis, folder, notice)
     return folder / PAGE_NAME
 
@@ -78,8 +76,7 @@ def write_index(results: Path) -> Path:
     rows = [_row(folder, store.read_experiment_file(folder)) for folder in folders]
     body = table("All results in this folder, the newest first", columns, rows, "dense")
     path = results / INDEX_NAME
-    with atomic_file(path) as partial:
-        partial.write_text(simple_page("Liger Kernel benchmarks", body), encoding="utf-8")
+    write_text(path, simple_page("Liger Kernel benchmarks", body))
     return path
 
 

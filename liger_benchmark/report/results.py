@@ -31,7 +31,7 @@ from liger_benchmark.report.markup import (
 )
 from liger_benchmark.report.outcomes import completed_of, outcome_words
 from liger_benchmark.report.recommendation import recommendation
-from liger_benchmark.report.table import Table, by_batch_size, memory_name
+from liger_benchmark.report.table import Table, by_batch_size, memory_name, tokens_counted
 from liger_benchmark.report.trial import checks_table
 from liger_benchmark.report.what_was_run import what_was_run
 from liger_benchmark.report.without_result import link_to_without_result, without_result
@@ -45,8 +45,7 @@ from liger_benchmark.wording import (
 _METHOD = (
     "Only completed runs enter a mean. ± is a 95% interval: Student’s t over the repeats. "
     "Speed-up and saving compare repeat i of an arm with repeat i of the baseline; their intervals "
-    "are t intervals on the mean log ratio, so they differ slightly from the ratio of the means. "
-    "Tokens include padding, as in the blog."
+    "are t intervals on the mean log ratio, so they differ slightly from the ratio of the means."
 )
 
 _LONG_HEADLINE = 200  # letters: four lines in the console's frame
@@ -140,8 +139,12 @@ def _main_table(analysis: Analysis) -> str:
         heading(title, "by-batch-size")
         + table(shown.caption, shown.columns, shown.rows, "dense sortable")
         + f'<p class="actions">{_copy_table(shown)}</p>'
-        + ("" if analysis.hardware.trial else paragraph(f"{_METHOD} {_peak(analysis)}", "note"))
+        + ("" if analysis.hardware.trial else paragraph(_how(analysis), "note"))
     )
+
+
+def _how(analysis: Analysis) -> str:
+    return f"{_METHOD} {tokens_counted(analysis)} {_peak(analysis)}"
 
 
 def _table_of(analysis: Analysis) -> Table:

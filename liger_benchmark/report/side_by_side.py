@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from liger_benchmark.analysis.grids_side_by_side import Result, facts, results, unique_names
 from liger_benchmark.analysis.tables import Analysis, NotOneExperiment, analyse, read_experiment
+from liger_benchmark.files import write_text
+from liger_benchmark.report.markdown import markdown_table
 from liger_benchmark.report.markup import (
     Cell,
     Column,
@@ -24,6 +26,7 @@ from liger_benchmark.report.markup import (
 from liger_benchmark.report.outcomes import gain_text, no_number
 from liger_benchmark.report.page import baseline_in
 from liger_benchmark.report.result_folder import simple_page
+from liger_benchmark.report.table import Table
 from liger_benchmark.run import UnreadableRun
 from liger_benchmark.wording import decimals_for, gibibytes, known, number, percent_range
 
@@ -32,7 +35,6 @@ METHOD = (
     "Below each number: the gain over the grid's own baseline, with its 95% interval. Nothing is "
     "computed across grids, since they differ in more than one respect."
 )
-_Table = tuple[str, list[Column], list[list[Cell]]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pages = {".html": side_by_side_page(grids), ".md": side_by_side_markdown(grids)}
         options.output.parent.mkdir(parents=True, exist_ok=True)
         for suffix, text in pages.items():
-            options.output.with_suffix(suffix).write_text(text, encoding="utf-8")
+            write_text(options.output.with_suffix(suffix), text)
     except (NotOneExperiment, UnreadableRun, OSError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return 1
@@ -89,7 +91,7 @@ def side_by_side_page(grids: Mapping[str, Analysis]) -> str:
         f"<li><strong>{escape(name)}</strong>: {escape(grid.headline)}</li>"
         for name, grid in grids.items()
     )
-    tables = "".join(table(*parts, "dense") for parts in _tables(grids))
+    tables = "".join(table(t.caption, t.columns, t.rows, "dense") for t in _tables(grids))
     return simple_page(TITLE, f"<ul>{headlines}</ul>{tables}{paragraph(METHOD, 'note')}")
 
 
@@ -97,13 +99,12 @@ def side_by_side_markdown(grids: Mapping[str, Analysis]) -> str:
     """The same in GitHub's Markdown."""
     headlines = "\n".join(f"* **{name}**: {grid.headline}" for name, grid in grids.items())
     tables = [
-        f"## {caption}\n\n{_markdown_table(columns, rows)}"
-        for caption, columns, rows in _tables(grids)
+        f"## {t.caption}\n\n{markdown_table(t.columns, t.rows).rstrip()}" for t in _tables(grids)
     ]
     return "\n\n".join([f"# {TITLE}", headlines, *tables, METHOD]) + "\n"
 
 
-def _tables(grids: Mapping[str, Analysis]) -> list[_Table]:
+def _tables(grids: Mapping[str, Analysis]) -> list[Table]:
     of_cells = results(grids)
     head = [Column("Batch size", True), Column("Arm")]
     per_grid = [Column(name, True) for name in grids]
@@ -116,13 +117,13 @@ def _tables(grids: Mapping[str, Analysis]) -> list[_Table]:
             [integer_cell(size), arm_cell(arm), *(_cell(r, column, gain) for r in found.values())]
             for (size, arm), found in of_cells.items()
         ]
-        measured.append((caption, [*head, *per_grid], rows))
+        measured.append(Table(caption, [*head, *per_grid], rows))
     differences = [
         [Cell(fact), *(Cell(text) for text in texts.values())]
         for fact, texts in facts(grids).items()
     ]
     columns = [Column("What"), *(Column(name) for name in grids)]
-    return [*measured, ("What was measured where", columns, differences)]
+    return [*measured, Table("What was measured where", columns, differences)]
 
 
 def _cell(result: Result, column: str, gain: str) -> Cell:
@@ -145,14 +146,3 @@ def _gain(result: Result, gain: str) -> str:
     low, high = pair[f"{gain}_low"], pair[f"{gain}_high"]
     interval = percent_range(low, high, decimals_for(low, high)) if known(low) else "one repeat"
     return f"{gain_text(pair, gain)} ({interval})"
-
-
-def _markdown_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> str:
-    lines = [
-        [column.heading for column in columns],
-        ["---:" if column.is_number else "---" for column in columns],
-        *([f"{c.text}, {c.detail}" if c.detail else c.text for c in row] for row in rows),
-    ]
-
-    escaped = ([text.replace("|", "\\|") for text in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)

@@ -129,6 +129,16 @@ def _caption(analysis: Analysis) -> str:
     return f"{caption}."
 
 
+def tokens_counted(analysis: Analysis) -> str:
+    """Which tokens the speeds count, in a sentence."""
+    if analysis.runs_table[PADDED_TOKENS_PER_SECOND].notna().any():
+        return (
+            "Tokens are without padding, since an arm is packed or has none; the rates with it are "
+            "under “Runs”."
+        )
+    return "Tokens include padding, as in the blog."
+
+
 def memory_name(analysis: Analysis) -> str:
     """What the memory figures are: the allocator's on a GPU, the process's on a CPU."""
     on_cpu = analysis.memory_column == TOTAL_PEAK_RESIDENT_SET_MB

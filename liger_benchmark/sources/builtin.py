@@ -114,10 +114,9 @@ def instructions_of_32k() -> list[dict[str, str]]:
 def mixed_length_instructions() -> list[dict[str, str]]:
     """`N_MIXED` rows like those of `instructions`, with outputs of log-normal lengths."""
     draw = random.Random(SEED)
-    lengths = (draw.lognormvariate(math.log(MEDIAN_SENTENCES), SIGMA) for _ in range(N_MIXED))
-    return [
-        _instruction(draw, n_sentences=min(max(1, round(n)), MOST_SENTENCES)) for n in [*lengths]
-    ]
+    # All lengths are drawn before the first row, which draws from the same numbers.
+    lengths = [draw.lognormvariate(math.log(MEDIAN_SENTENCES), SIGMA) for _ in range(N_MIXED)]
+    return [_instruction(draw, n_sentences=min(max(1, round(n)), MOST_SENTENCES)) for n in lengths]
 
 
 def prompts_and_completions() -> list[dict[str, str]]:

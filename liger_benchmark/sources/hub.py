@@ -199,12 +199,13 @@ def _with_retries(name: str, kind: Kind, download: Callable[[], T]) -> T:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and the chain of errors that it was raised from."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and the chain of errors that it was raised from or while handling."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _is_temporary(error: BaseException) -> bool:
@@ -214,7 +215,7 @@ def _is_temporary(error: BaseException) -> bool:
 
     if is_offline_mode():
         return False
-    for cause in _causes(error):
+    for cause in causes_of(error):
         if isinstance(cause, HfHubHTTPError):
             status = cause.response.status_code
             return status in (408, 429) or status >= 500
@@ -238,7 +239,7 @@ def _known_problem(error: BaseException, name: str, kind: Kind) -> str | None:
     )
 
     page = f"{constants.ENDPOINT}/{'' if kind == 'model' else 'datasets/'}{name}"
-    for cause in _causes(error):
+    for cause in causes_of(error):
         if isinstance(cause, SourceUnavailable):
             return str(cause)
         if isinstance(cause, GatedRepoError):

@@ -65,8 +65,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Send = Callable[[dict[str, Any]], None]
-# Which runs were made one after the other by one process, and on which host. A host's name is
-# nobody's business: only whether two are the same.
+# Which runs were made one after the other by one process, and on which host. Hashed: only equality
+# of hosts matters.
 SESSION = {
     "session": uuid.uuid4().hex[:12],
     "host": hashlib.sha256(platform.node().encode()).hexdigest()[:12],

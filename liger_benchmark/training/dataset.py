@@ -123,8 +123,7 @@ def prepare_datasets(
     """The tokenised training rows, and evaluation rows unless `eval_strategy` is "no".
 
     There are exactly as many training rows as the steps use, each of several documents if they are
-    packed; a smaller dataset is repeated. The
-    split and the order depend on the seed.
+    packed; a smaller dataset is repeated. The split and the order depend on the seed.
 
     Args:
         counts: is given what became of the dataset's rows.

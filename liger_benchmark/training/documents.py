@@ -22,8 +22,8 @@ from liger_benchmark.training.dataset import IGNORED
 if TYPE_CHECKING:
     import torch
 
-# Of a document's own influence on its loss, what another document's may be. Without a leak it is 0:
-# the same numbers are computed by the same kernels.
+# Largest accepted influence of another document on a loss, relative to the document's own. Without
+# a leak it is 0: the same numbers are computed by the same kernels.
 LEAK_BOUND = 0.01
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from packaging.version import Version
+
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.training.liger_kernels import kernels_turned_on
 
@@ -30,7 +32,7 @@ _FUNCTIONS = {
 # before the model's last layer.
 _LOOKED_AT = 64
 # From this version on SFTTrainer has a head of its own; before, its default was the chunked loss.
-_TRLS_HEAD_SINCE = (1, 15)
+_TRLS_HEAD_SINCE = Version("1.15")
 
 
 @dataclass
@@ -86,8 +88,7 @@ def sighting(model: Any) -> Iterator[Sighting]:
 def expected_head(arguments: TrainingArguments, model_type: str) -> str | None:
     """The head that a run with these arguments has to have; None if the Hub's kernels decide."""
     if arguments.loss_type == "trl":
-        version = importlib.metadata.version("trl").split(".")
-        is_new = tuple(int(part) for part in version[:2]) >= _TRLS_HEAD_SINCE
+        is_new = Version(importlib.metadata.version("trl")) >= _TRLS_HEAD_SINCE
         return "trl" if is_new else "chunked_nll"
     if arguments.loss_type != "nll":
         return arguments.loss_type

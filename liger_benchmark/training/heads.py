@@ -28,6 +28,7 @@ from liger_benchmark.training import liger_options
 from liger_benchmark.training.adapters import base_model
 from liger_benchmark.training.chunked_loss import chunked_loss
 from liger_benchmark.training.dataset import IGNORED
+from liger_benchmark.training.experts import n_experts
 from liger_benchmark.validation import InvalidInput
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ _TRLS_FORWARDS = ("_fused_forward", "_chunked_ce_forward")
 # Keys of a configuration by which an architecture scales its logits; see TRL's `add_fused_lm_head`.
 _SCALES = ("logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
 _SOFTCAPPING = "final_logit_softcapping"
-_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 
 
 def check_head(loss_type: str) -> None:
@@ -84,10 +84,9 @@ def check_architecture(loss_type: str, config: Mapping[str, Any]) -> None:
     if loss_type not in OWN:
         return
     text = config.get("text_config") or config
-    experts = any((text.get(name) or 0) > 1 for name in _EXPERTS)
     scaled = any(text.get(name) not in (None, 1, 1.0) for name in _SCALES)
     for lacks, what in (
-        (experts, "the load-balancing loss of a mixture of experts"),
+        (n_experts(text) > 0, "the load-balancing loss of a mixture of experts"),
         (scaled and loss_type != CHUNKED, "the scaling of this model's logits"),
         (bool(text.get(_SOFTCAPPING)) and loss_type == TORCH, "the capping of this model's logits"),
     ):

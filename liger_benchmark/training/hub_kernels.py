@@ -14,6 +14,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.version import Version
+
 from liger_benchmark.validation import InvalidInput, one_line
 
 if TYPE_CHECKING:
@@ -40,15 +42,11 @@ def check_installed() -> None:
             'pip install "liger-benchmark[hub]"'
         )
     installed, (low, high) = importlib.metadata.version("kernels"), _supported_versions()
-    if low and high and not _parts(low) <= _parts(installed) < _parts(high):
+    if low and high and not Version(low) <= Version(installed) < Version(high):
         raise InvalidInput(
             f"{_KEY}: true needs kernels from {low} on and below {high}, which the installed "
             f"transformers supports; installed is {installed}"
         )
-
-
-def _parts(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
 def _supported_versions() -> tuple[str | None, str | None]:

@@ -49,8 +49,8 @@ class TPS:
 
     The averages are total tokens over total seconds after the warm-up (None during it). A mean of
     the steps' rates would give short and long steps the same weight. The loop's seconds are those
-    of the steps and all between them: loading and collating batches, copies, logging; evaluation
-    and checkpoints are left out.
+    of the steps and all between them: loading and collating batches, copies, logging; evaluation,
+    checkpoints and the benchmark's own work are left out.
     """
 
     step_tokens: int = 0
@@ -64,8 +64,9 @@ class TPS:
 class Energy:
     """Energy of the whole GPU in joules, between the end of the previous step and the step's end.
 
-    The counter is updated in intervals, so single steps are imprecise. The average is over all
-    steps after the warm-up (None during it). Left out where the GPU has no counter.
+    Without that of evaluation, checkpoints, rehearsal and checks. The counter is updated in
+    intervals, so single steps are imprecise. The average is over all steps after the warm-up (None
+    during it). Left out where the GPU has no counter.
     """
 
     step_energy_J: float | None = None
@@ -132,12 +133,13 @@ class EfficiencyCallback:
 
     @contextlib.contextmanager
     def paused(self, what: str) -> Iterator[None]:
-        """Stop both clocks for work that is no part of a user's training, a phase `what`.
+        """Leave work that is no part of a user's training out of the measurement, a phase `what`.
 
-        Both are the clock of the step and that of the loop.
+        It is in the time neither of the step nor of the loop, nor in the energy, nor, if it comes
+        before the step's own work, in the step's peak memory.
         """
         self.device.synchronize()
-        began = self.clock()
+        began, counted = self.clock(), self.device.energy_joules()
         try:
             yield
         finally:
@@ -146,16 +148,38 @@ class EfficiencyCallback:
             self.step_started_at += seconds
             self.interruption_seconds += seconds
             self.paused_seconds[what] = self.paused_seconds.get(what, 0.0) + seconds
+            self._leave_out_energy_since(counted)
+        if self.step_tokens == 0:
+            self.device.reset_peak_memory()
 
     @contextlib.contextmanager
     def interrupted(self, stage: str) -> Iterator[None]:
-        """Leave an evaluation or a checkpoint between two steps out of the loop's time."""
+        """Leave an evaluation or a checkpoint between two steps out of the loop's time and energy.
+
+        Only after success: if memory runs out inside, the stage is part of the record.
+        """
         before, self.stage = self.stage, stage
+        counted = self.device.energy_joules()
+        with self.left_out():
+            yield
+        self._leave_out_energy_since(counted)
+        self.stage = before
+
+    @contextlib.contextmanager
+    def left_out(self) -> Iterator[None]:
+        """Leave the benchmark's own work between two steps out of the loop's time.
+
+        Nothing is synchronised, so that it may be used at every step.
+        """
         began = self.clock()
         yield
-        # Only after success: if memory runs out inside, the stage is part of the record.
         self.interruption_seconds += self.clock() - began
-        self.stage = before
+
+    def _leave_out_energy_since(self, counted: float | None) -> None:
+        """Leave out what was spent since the counter's value `counted`, in joules."""
+        now = self.device.energy_joules()
+        if None not in (counted, now, self.joules_counted):
+            self.joules_counted += now - counted  # type: ignore[operator]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the clock of an optimisation step, which may have several micro-batches."""

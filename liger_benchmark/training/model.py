@@ -13,6 +13,7 @@ from liger_benchmark.choices import DEFAULT_LIGER_KERNELS
 from liger_benchmark.sources.fetch import has_weights, provenance
 from liger_benchmark.training import ranks
 from liger_benchmark.training.adapters import base_model, n_elements, quantisation_config, quantise
+from liger_benchmark.training.experts import n_at_work, n_experts
 from liger_benchmark.training.liger_kernels import liger_switches
 from liger_benchmark.training.sharding import (
     is_spread,
@@ -156,11 +157,8 @@ def n_active_parameters(model: PreTrainedModel) -> int:
     Source: Kaplan et al., "Scaling Laws for Neural Language Models" (2020), section 2.1.
     """
     model = base_model(model)
-    config = model.config.get_text_config()
-    names = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
-    experts = next((n for n in (getattr(config, name, None) for name in names) if n), None)
-    at_work = getattr(config, "num_experts_per_tok", None) or getattr(config, "moe_k", None)
-    share = at_work / experts if experts and at_work else 1.0
+    config = model.config.get_text_config().to_dict()
+    share = n_at_work(config) / n_experts(config) if n_experts(config) else 1.0
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     tied = head is not None and cast(Any, head).weight is cast(Any, embeddings).weight
     total = 0.0

@@ -56,7 +56,7 @@ class Phases:
 def position(phases: Phases, callback: EfficiencyCallback) -> dict[str, Any]:
     """The phase and the step in which a run ended. Steps count from 1; 0 is before the first.
 
-    Of an evaluation or a checkpoint it is the step that it follows.
+    An evaluation or checkpoint reports the step before it.
     """
     if phases.current != "training":
         return {"phase": phases.current, "step": 0}

@@ -92,7 +92,7 @@ class _Measured(_Trainer):
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Rehearse the first step on a GPU, and check the live trainer after it."""
         is_first_step = self.state.global_step == 0
-        if self.state.global_step == 0 and "attention_mask" not in inputs and not self.influence:
+        if is_first_step and "attention_mask" not in inputs and not self.influence:
             with self.callback.paused("checks"):
                 self.influence = influence_of_others(self.loss_of, self._prepare_inputs(inputs))
         # Interpreted on a CPU, no kernel is compiled, and a pass takes seconds.
@@ -179,7 +179,9 @@ class _Measured(_Trainer):
         """Add the batches of the next step to what was observed."""
         batches, n_items = super().get_batch_samples(*args, **kwargs)
         # Before the timed step.
-        self.callback.announce_real_tokens(sum(map(self.observed.add_batch, batches)))
+        with self.callback.left_out():
+            n_real_tokens = sum(map(self.observed.add_batch, batches))
+        self.callback.announce_real_tokens(n_real_tokens)
         return batches, n_items
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -15,6 +15,8 @@ from liger_benchmark.experiment.axes import ExperimentArguments
 from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.experiment.inputs_file import read_inputs_file
 from liger_benchmark.flyte import command_line
+from liger_benchmark.flyte.pod_memory import check_pod_memory
+from liger_benchmark.validation import InvalidInput
 
 PHI3_PARAMETERS = 3_821_079_552  # as transformers counts them, under results/
 GRID = expand_grid(ExperimentArguments(), TrainingArguments(), 3)
@@ -32,6 +34,46 @@ def test_every_built_in_models_size_is_known(name: str) -> None:
         model = transformers.AutoModelForCausalLM.from_config(config)
     expected = sum(parameter.numel() for parameter in model.parameters())
     assert estimate.n_parameters(MODELS[name]) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "deepseek_v3", "gpt_oss", "phimoe", "glm4_moe"],
+)
+def test_the_experts_of_a_mixture_are_counted(model_type: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.AutoConfig.for_model(model_type)
+    with __import__("torch").device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    expected = sum(parameter.numel() for parameter in model.parameters())
+    assert estimate.n_parameters(config.to_dict()) == pytest.approx(expected, rel=0.04)
+
+
+# The config.json of mistralai/Mixtral-8x7B-v0.1: 46.7 billion parameters, 12.9 billion at work.
+MIXTRAL = {
+    "model_type": "mixtral",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "num_hidden_layers": 32,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
+    "vocab_size": 32000,
+    "tie_word_embeddings": False,
+}
+
+
+def test_a_step_takes_the_experts_at_work_and_a_pod_has_to_hold_them_all() -> None:
+    assert estimate.n_parameters(MIXTRAL) == pytest.approx(46.7e9, rel=0.01)
+    assert estimate.n_parameters(MIXTRAL, at_work=True) == pytest.approx(12.9e9, rel=0.01)
+    gpu = "NVIDIA H100 80GB HBM3"
+    hours = estimate.gpu_hours(GRID, 12_900_000_000, gpu)
+    assert (
+        estimate.expected(GRID, MIXTRAL, gpu) == f"expected: about {hours:.1f} GPU hours on {gpu}"
+    )
+    with pytest.raises(InvalidInput, match=r"cannot hold the model's weights \(87\.0 GiB\)"):
+        check_pod_memory(GRID, MIXTRAL)
 
 
 def test_the_blogs_grid_takes_minutes_on_an_h100() -> None:

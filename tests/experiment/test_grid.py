@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.choices import LIGER_KERNELS
+from liger_benchmark.experiment import inputs_file
 from liger_benchmark.experiment.axes import AXES, NO_AXIS, ExperimentArguments
 from liger_benchmark.experiment.grid import arms_of, describe_grid, expand_grid
 from liger_benchmark.experiment.inputs_file import read_inputs_file
@@ -269,3 +271,16 @@ def test_flytekits_json_of_an_experiment_is_read_back_as_it_was() -> None:
 
     written = experiment(use_liger=[False], optim=["sgd", "adamw_torch"], baseline="vanilla")
     assert ExperimentArguments.from_json(json.dumps(dataclasses.asdict(written))) == written
+
+
+def test_a_file_is_expanded_into_its_grid_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(*args: Any) -> list[TrainingArguments]:
+        calls.append(args)
+        return expand_grid(*args)
+
+    monkeypatch.setattr(inputs_file, "expand_grid", counted)
+    inputs = inputs_file.read_inputs({})
+    assert len(inputs.grid) == 36 and inputs.grid is inputs.grid
+    assert len(calls) == 1

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from wandb.errors import AuthenticationError
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.flyte import before_start
@@ -155,3 +156,16 @@ def test_a_run_without_assertions_is_refused_in_one_line() -> None:
     command = [sys.executable, "-O", "-c", code]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert done.stdout.startswith("PYTHONOPTIMIZE: flytekit needs Python's assertions"), done.stderr
+
+
+def test_a_malformed_key_for_wandb_is_said_before_anything_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def login(**_: object) -> bool:
+        raise AuthenticationError("API key must have 40+ characters, has 5.")
+
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    monkeypatch.setattr(before_start.wandb, "setup", lambda: SETTINGS)
+    monkeypatch.setattr(before_start.wandb, "login", login)
+    with pytest.raises(TrackingRefused, match=r"must have 40\+ characters, has 5\.; check the key"):
+        check_before_start(TrainingArguments(report_to="wandb"))

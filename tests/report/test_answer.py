@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 from support import grids
 from support.pages import Page, analysis_of, decks_of, html_of
 
+from liger_benchmark.analysis.headline_words import change
 from liger_benchmark.analysis.tables import analyse
 from liger_benchmark.report.arm_order import arms_shown, fastest_arm
 from liger_benchmark.report.blog import claims_apply
@@ -17,6 +19,7 @@ from liger_benchmark.report.markup import Cell, Column
 from liger_benchmark.report.page import render_page
 from liger_benchmark.report.recommendation import recommendation
 from liger_benchmark.run import FAILED, Run
+from liger_benchmark.wording import percent
 
 RESULTS = "Benchmarking Results"
 
@@ -190,7 +193,32 @@ def test_the_data_line_says_what_became_of_the_rows() -> None:
     assert data_line([run]) == "Data: builtin:instructions"
 
 
+def test_the_length_to_which_rows_are_cut_is_that_of_the_run_that_used_them() -> None:
+    short, long = (grids.make_run("Liger", 16, max_seq_length=length) for length in (128, 512))
+    for run, used in ((short, 320), (long, 640)):
+        run.record["dataset"] |= {"rows_used": used, "rows_cut": 64}
+    assert "640 used, 10% of them cut to 512 tokens" in data_line([short, long])
+
+
+def test_the_note_below_the_table_says_which_tokens_the_speeds_count() -> None:
+    padded = Page(decks_of("complete")[RESULTS]).text
+    assert "Tokens include padding, as in the blog." in padded
+    arms = {"vanilla": {}, "packed": {"packing": True, "attn_implementation": "flex_attention"}}
+    page = Page(render_page(analyse(grids.grid(sizes=(16,), arms=arms, steps=4)))).text
+    assert "Tokens are without padding, since an arm is packed" in page
+    assert "Tokens include padding" not in page
+
+
 def test_a_table_in_markdown_escapes_bars_and_keeps_details() -> None:
     columns = [Column("Arm"), Column("Loss differ\N{SOFT HYPHEN}ence", True)]
     shown = markdown_table(columns, [[Cell("a|b"), Cell("+1", "−1 to\n+3")]])
     assert shown == "| Arm | Loss difference |\n| --- | ---: |\n| a\\|b | +1 (−1 to +3) |\n"
+
+
+@pytest.mark.parametrize(
+    ("gain", "shown"), [(9.96, "10%"), (9.94, "9.9%"), (-3.14, "3.1%"), (52.4, "52%")]
+)
+def test_headline_and_advice_round_a_gain_alike(gain: float, shown: str) -> None:
+    assert percent(gain) == shown
+    nothing = {"speedup_low": math.nan, "speedup_high": math.nan}
+    assert change({"speedup_percent": gain, **nothing}).startswith(f"{shown} ")

@@ -85,3 +85,9 @@ def test_the_command_writes_page_and_markdown(
     assert "phi3-mini-h200-fastest-2048" in output.with_suffix(".md").read_text(encoding="utf-8")
     assert main(["compare", str(other)]) == 1
     assert capsys.readouterr().err == "compare: name two result folders or more\n"
+
+
+def test_names_are_escaped_in_markdown_as_in_every_other_table() -> None:
+    both = {"a|b": analyse(grids.one_batch_size()), "c\\d": analyse(on_another_machine())}
+    text = side_by_side_markdown(both)
+    assert "| Batch size | Arm | a\\|b | c\\\\d |" in text

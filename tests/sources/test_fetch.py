@@ -375,7 +375,10 @@ def test_two_names_never_share_a_folder() -> None:
 def test_an_interrupted_fetch_leaves_only_the_old_folder(tmp_path: Path) -> None:
     fetch_model("builtin:phi3-tiny", tmp_path / "model")
     before = digest(tmp_path / "model")
-    with pytest.raises(KeyboardInterrupt), files.atomic_folder(tmp_path / "model") as fresh:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        files.atomic_folder(tmp_path / "model", lambda old, new: False) as fresh,
+    ):
         (fresh / "config.json").write_text("half")
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

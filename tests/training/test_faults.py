@@ -364,6 +364,9 @@ def test_a_folder_created_just_before_the_move_is_kept_if_allowed(
     monkeypatch.setattr(files.os, "replace", taken)
     with atomic_folder(tmp_path / "a", keep=lambda old, new: True):
         pass
-    with pytest.raises(OSError, match="not empty"), atomic_folder(tmp_path / "b"):
+    with (
+        pytest.raises(OSError, match="not empty"),
+        atomic_folder(tmp_path / "b", keep=lambda old, new: False),
+    ):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

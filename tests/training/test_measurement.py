@@ -333,6 +333,76 @@ def test_energy_is_what_the_counter_grew_by_and_its_average_leaves_out_the_warmu
     assert column(callback, "avg_energy_J_per_token") == [None, 1.0, 1.0]
 
 
+class Meter(FakeDevice):
+    """A GPU whose counter is moved by hand."""
+
+    counted = 1000.0
+
+    def energy_joules(self) -> float | None:
+        return self.counted
+
+
+@pytest.mark.parametrize("n_warmup_steps", [0, 1])
+def test_energy_spent_in_pauses_and_evaluations_is_in_no_step(n_warmup_steps: int) -> None:
+    meter = Meter([(1.0, 2.0)] * 9)
+    drive = Driver(n_warmup_steps)
+    drive.callback.device = meter
+
+    def step(joules: float, checks: float) -> None:
+        drive.callback.on_step_begin(None, drive.state, None)
+        with drive.callback.paused("checks"):
+            meter.counted += checks
+        drive.callback.count_tokens(100)
+        meter.counted += joules
+        drive.wait(1.0)
+        drive.callback.on_step_end(None, drive.state, None)
+
+    step(300.0, checks=5000.0)
+    for stage in ("evaluation", "checkpoint"):
+        with drive.callback.interrupted(stage):
+            meter.counted += 7000.0
+    meter.counted += 20.0  # between the steps: a part of the average
+    step(280.0, checks=0.0)
+    assert column(drive.callback, "step_energy_J") == [300.0, 300.0]
+    assert column(drive.callback, "avg_energy_J_per_token")[1] == 3.0
+
+
+class Allocator(FakeDevice):
+    """A GPU whose allocator's peak is moved by hand."""
+
+    peak = 10.0
+
+    def reset_peak_memory(self) -> None:
+        self.peak = 10.0
+
+    def peak_memory(self) -> dict[str, float]:
+        return {"memory_allocated_MB": self.peak, "memory_reserved_MB": self.peak}
+
+
+def test_without_warmup_a_rehearsals_peaks_enter_no_total() -> None:
+    allocator = Allocator([])
+    callback = EfficiencyCallback(0, allocator, clock=iter(range(9)).__next__)
+    callback.on_step_begin(None, SimpleNamespace(global_step=0), None)
+    with callback.paused("rehearsal"):
+        allocator.peak = 900.0
+    callback.count_tokens(1)
+    allocator.peak = 50.0
+    with callback.paused("checks"):  # after the backward pass, whose peak counts
+        pass
+    callback.on_step_end(None, SimpleNamespace(global_step=1), None)
+    assert callback.history[0]["step_peak_memory_allocated_MB"] == 50.0
+    assert callback.history[0]["total_peak_memory_reserved_MB"] == 50.0
+
+
+def test_the_benchmarks_own_work_between_two_steps_is_not_in_the_loops_time() -> None:
+    drive = Driver(n_warmup_steps=1)
+    drive.step(1.0, 100)
+    with drive.callback.left_out():
+        drive.wait(500.0)
+    drive.wait(1.0)
+    assert drive.step(4.0, 100)["avg_loop_tokens_per_second"] == 100 / 5
+
+
 def test_without_an_energy_counter_there_are_no_energy_columns() -> None:
     for joules in (None, [None, None, None]):
         callback = run_steps([1.0, 1.0], [[100], [100]], n_warmup_steps=1, joules=joules)

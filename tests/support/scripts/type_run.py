@@ -59,7 +59,7 @@ def no_network(*_: Any) -> Path:
 
 conditions.run_condition = no_training
 local_run.BUILD = build
-result_folder.render_page = lambda analysis: "<main>page</main>"
+result_folder.render_page = lambda analysis, notice="": f"<main>{notice} page</main>"
 if fault == "no-network":
     fetch.fetch_model = no_network
 if fault == "interrupt-download":

@@ -7,6 +7,7 @@ From the command to the page, and nothing imports what stands above it:
     flyte/            what only a run on Flyte needs: command line, W&B, secrets
     quick.py          an inputs file from a few flags, and its run
     profiling.py      where the steps of one condition spend the GPU's time
+    kernel_kinds.py   a profile's time by kind of kernel
     report/           the page, the Decks and the terminal's summary, made from an analysis
     analysis/         from runs to tables, intervals, claims, headline and caveats
     experiment/       the inputs file, its grid of conditions, and what is checked before it starts

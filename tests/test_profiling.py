@@ -9,7 +9,8 @@ import pytest
 
 from liger_benchmark import profiling
 from liger_benchmark.experiment.inputs_file import read_inputs_file
-from liger_benchmark.profiling import IDLE, by_kind, choose, kind_of, summary
+from liger_benchmark.kernel_kinds import IDLE, by_kind, kind_of, summary
+from liger_benchmark.profiling import choose
 from liger_benchmark.sources.fetch import SourceUnavailable
 from liger_benchmark.training.environment import visible_gpu
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from liger_benchmark.analysis.comparison import LEAST_SAVING_PERCENT
 from liger_benchmark.analysis.hardware import Trial
+from liger_benchmark.analysis.machine_caveats import (
+    about_neighbours,
+    about_other_processes,
+    about_pairs,
+    about_throttling,
+    recorded,
+)
 from liger_benchmark.analysis.measured_grid import MeasuredGrid
 from liger_benchmark.analysis.steadiness import SLOW, unsteady_steps
 from liger_benchmark.analysis.stragglers import stragglers
 from liger_benchmark.choices import BATCH_SIZE
-from liger_benchmark.run import COMPLETED, FAILED, Run, tries
+from liger_benchmark.run import COMPLETED, FAILED, tries
 from liger_benchmark.training.dataset import rows_needed
-from liger_benchmark.training.out_of_memory import NEIGHBOUR_MB
 from liger_benchmark.training.row_counts import few_rows
 from liger_benchmark.validation import one_line
-from liger_benchmark.wording import batch_sizes, enumerate_words, gibibytes, number, plural
+from liger_benchmark.wording import batch_sizes, enumerate_words, number, plural
 
 _PERCENTAGE = re.compile(r"[\d.,]+%")
 
@@ -64,13 +70,13 @@ def find_caveats(grid: MeasuredGrid) -> list[Caveat]:
         ("after_last_step", _about_what_followed),
         ("retried", _about_retried_pods),
         ("unsteady", _about_unsteady_steps),
-        ("pairs", _about_pairs),
+        ("pairs", about_pairs),
         ("memory_limit", _about_tight_memory),
         ("stock", _about_stock),
-        ("shared_gpu", _about_other_processes),
-        ("side_by_side", _about_neighbours),
+        ("shared_gpu", about_other_processes),
+        ("side_by_side", about_neighbours),
         ("stragglers", lambda grid: stragglers(() if grid.hardware.trial else grid.runs)),
-        ("throttling", _about_throttling),
+        ("throttling", about_throttling),
         ("rows", _about_few_rows),
     )
     return [Caveat(kind, text) for kind, find in finders for text in find(grid)]
@@ -168,36 +174,6 @@ def _about_what_followed(grid: MeasuredGrid) -> Iterator[str]:
         )
 
 
-def _about_pairs(grid: MeasuredGrid) -> Iterator[str]:
-    """Pairs of repeats that were not made one after the other on one card."""
-    completed = [run for run in grid.runs if run.outcome == COMPLETED]
-    unknown = sum("session" not in run.record for run in completed)
-    if unknown and len({run.training_args.arm for run in completed}) > 1:
-        which = "These runs did" if unknown == len(completed) else f"{plural(unknown, 'run')} did"
-        yield (
-            f"{which} not record their session: whether the arms that are compared ran one after "
-            "the other is not known."
-        )
-    for keys, words in (
-        (("session",), "in different sessions"),
-        (("host",), "on different machines"),
-        (("environment", "gpu", "uuid"), "on different cards of one kind"),
-    ):
-        values: dict[tuple[int, int], set[Any]] = {}
-        for run in completed:
-            value = _recorded(run, *keys)
-            if value is not None:
-                args = run.training_args
-                key = (args.per_device_train_batch_size, args.run)
-                values.setdefault(key, set()).add(value)
-        split = sorted({size for (size, _), found in values.items() if len(found) > 1})
-        if split:
-            yield (
-                f"Arms that are compared ran {words} at {batch_sizes(split)}: what changed "
-                "between them is part of the difference."
-            )
-
-
 def _about_stock(grid: MeasuredGrid) -> Iterator[str]:
     """Savings of reserved memory that are the allocator's stock alone."""
     rows = grid.comparison
@@ -212,22 +188,9 @@ def _about_stock(grid: MeasuredGrid) -> Iterator[str]:
         )
 
 
-def _about_throttling(grid: MeasuredGrid) -> Iterator[str]:
-    reasons: dict[str, int] = {}
-    for run in grid.runs:
-        slowed_by = _recorded(run, "environment", "gpu", "window", "slowed_by") or {}
-        for reason in slowed_by:
-            # A data-centre GPU under full load runs at its power limit: that is its speed.
-            if reason != "power cap":
-                reasons[reason] = reasons.get(reason, 0) + 1
-    if reasons:
-        words = enumerate_words(f"{reason} in {plural(n, 'run')}" for reason, n in reasons.items())
-        yield f"The GPU slowed itself down ({words})."
-
-
 def _about_few_rows(grid: MeasuredGrid) -> Iterator[str]:
     batch_size = max(run.training_args.per_device_train_batch_size for run in grid.runs)
-    counted = [run for run in grid.runs if _recorded(run, "dataset", "rows_usable") is not None]
+    counted = [run for run in grid.runs if recorded(run, "dataset", "rows_usable") is not None]
     if not counted:
         return
     run = max(counted, key=lambda run: rows_needed(run.training_args))
@@ -235,13 +198,6 @@ def _about_few_rows(grid: MeasuredGrid) -> Iterator[str]:
     text = few_rows(dataset["rows_usable"], dataset.get("rows_used", 0), needed, batch_size)
     if text:
         yield f"{text}."
-
-
-def _recorded(run: Run, *keys: str) -> Any:
-    value: Any = run.record
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _about_outcomes(grid: MeasuredGrid) -> Iterator[str]:
@@ -279,37 +235,4 @@ def _about_tight_memory(grid: MeasuredGrid) -> Iterator[str]:
         yield (
             f"{enumerate_words(names)} barely {verb} at {batch_sizes(sizes)}: the allocator had to "
             "free its cached blocks before it could serve a request, which costs speed."
-        )
-
-
-def _about_neighbours(grid: MeasuredGrid) -> Iterator[str]:
-    at_once = max((run.training_args.parallel_conditions for run in grid.runs), default=1)
-    if at_once > 1:
-        yield (
-            f"{at_once} conditions ran at the same time on one machine, on GPUs of their own: they "
-            "shared its processor, its memory and its power, which may have slowed them."
-        )
-
-
-def _about_other_processes(grid: MeasuredGrid) -> Iterator[str]:
-    n_shared, names = 0, set()
-    for run in grid.runs:
-        gpu = run.record.get("environment", {}).get("gpu") or {}
-        others = gpu.get("other_processes") or []
-        n_shared += bool(others)
-        names |= {str(process.get("name") or "unnamed") for process in others}
-    if n_shared:
-        yield (
-            f"Other processes were on the GPU in {plural(n_shared, 'run')}: "
-            f"{enumerate_words(sorted(names))}. Timings may have suffered."
-        )
-    held = [
-        amount
-        for run in grid.runs
-        for amount in (_recorded(run, "environment", "gpu", "others_memory_MB") or {}).values()
-    ]
-    if max(held, default=0.0) > NEIGHBOUR_MB and not n_shared:
-        yield (
-            f"Up to {gibibytes(max(held))} GiB of the GPU's memory were held by other processes. "
-            "Timings may have suffered."
         )

@@ -77,7 +77,7 @@ def test_a_step_takes_the_experts_at_work_and_a_pod_has_to_hold_them_all() -> No
 
 
 def test_the_blogs_grid_takes_minutes_on_an_h100() -> None:
-    # It took 8 minutes (results/phi3-mini-h100-39gib), an estimate within a factor of two.
+    # It took 9 minutes (results/phi3-mini-h100-39gib), an estimate within a factor of two.
     hours = estimate.gpu_hours(GRID, PHI3_PARAMETERS, "NVIDIA H100 80GB HBM3")
     assert hours is not None
     assert 4 / 60 < hours < 16 / 60

@@ -11,6 +11,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 # flytekit's own cache lies in the home folder and outlives a test.
 os.environ["FLYTE_LOCAL_CACHE_ENABLED"] = "false"
+# On models this small PyTorch's threads mostly wait for each other and for other tests'.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from liger_benchmark.sources.fetch import fetch_dataset, fetch_model  # noqa: E402
 from liger_benchmark.training.environment import visible_gpu  # noqa: E402

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.planted import FAULTS, run_planted
-from support.tiny import TINY
+from support.tiny import SHORT
 
 from liger_benchmark.analysis.validity import invalid_reasons
 from liger_benchmark.arguments import TrainingArguments
@@ -23,40 +23,39 @@ from liger_benchmark.training import isolated_process
 from liger_benchmark.training.condition import run_condition
 from liger_benchmark.training.isolated_process import ChildFailed, summary
 
-SMALL = replace(TINY, max_seq_length=16, per_device_train_batch_size=1, max_steps=2)
 # What a run refuses itself, with the arm's settings and the reason.
 REFUSED = {
     "one norm unpatched": (
-        replace(SMALL, use_liger=True),
+        replace(SHORT, use_liger=True),
         r"liger_kernels: rms_norm asked for, but not all .*: rms_norm in 4 of 5",
     ),
     "one norm patched": (
-        SMALL,
+        SHORT,
         r"use_liger: false, but Liger's code is active in the live model: rms_norm",
     ),
     "another attention": (
-        SMALL,
+        SHORT,
         r"attn_implementation: sdpa was asked for, and 2 layers use eager",
     ),
     "one layer not checkpointed": (
-        replace(SMALL, gradient_checkpointing=True),
+        replace(SHORT, gradient_checkpointing=True),
         r"gradient_checkpointing: true was asked for, and it is active in 2 of 3 layers",
     ),
     "plain loss for PyTorch's": (
-        replace(SMALL, loss_type="torch"),
+        replace(SHORT, loss_type="torch"),
         r"loss_type: the arm's head is PyTorch's fused linear cross-entropy, and the loss was "
         r"computed by the chunked loss",
     ),
     "all logits for the chunked loss": (
-        replace(SMALL, loss_type="chunked_nll"),
+        replace(SHORT, loss_type="chunked_nll"),
         r"loss_type: the arm's head is the chunked loss, and the loss was computed by the plain",
     ),
     "TRL's head for the chunked loss": (
-        replace(SMALL, loss_type="chunked_nll"),
+        replace(SHORT, loss_type="chunked_nll"),
         r"loss_type: the arm's head is the chunked loss, and the loss was computed by TRL's fused",
     ),
     "no head in place": (
-        replace(SMALL, loss_type="chunked_nll"),
+        replace(SHORT, loss_type="chunked_nll"),
         r"loss_type: chunked_nll was asked for, and the live model computes nll",
     ),
 }
@@ -81,16 +80,16 @@ FOUND = {
 }
 # Arms that compute the same in another way.
 HONEST = {
-    "nothing": SMALL,
-    "Liger": replace(SMALL, use_liger=True),
-    "eager": replace(SMALL, attn_implementation="eager"),
-    "checkpointed": replace(SMALL, gradient_checkpointing=True),
-    "chunked": replace(SMALL, loss_type="chunked_nll"),
-    "TRL's head": replace(SMALL, loss_type="trl"),
+    "nothing": SHORT,
+    "Liger": replace(SHORT, use_liger=True),
+    "eager": replace(SHORT, attn_implementation="eager"),
+    "checkpointed": replace(SHORT, gradient_checkpointing=True),
+    "chunked": replace(SHORT, loss_type="chunked_nll"),
+    "TRL's head": replace(SHORT, loss_type="trl"),
     "Liger's layers under TRL's head": replace(
-        SMALL, use_liger=True, liger_kernels=["rope", "rms_norm", "swiglu"], loss_type="trl"
+        SHORT, use_liger=True, liger_kernels=["rope", "rms_norm", "swiglu"], loss_type="trl"
     ),
-    "Liger's fused loss in larger chunks": replace(SMALL, use_liger=True, liger_chunk_mem_const=4),
+    "Liger's fused loss in larger chunks": replace(SHORT, use_liger=True, liger_chunk_mem_const=4),
 }
 
 Plant = Callable[[str, TrainingArguments], Run]
@@ -118,14 +117,14 @@ def plant(
 
 @pytest.fixture(scope="module")
 def baseline(plant: Plant) -> Run:
-    return plant(VANILLA, SMALL)
+    return plant(VANILLA, SHORT)
 
 
 @pytest.mark.parametrize("fault", FOUND)
 def test_a_fault_in_what_is_computed_makes_its_cell_invalid(
     fault: str, plant: Plant, baseline: Run
 ) -> None:
-    run = plant(fault, SMALL)
+    run = plant(fault, SHORT)
     assert run.outcome == COMPLETED
     reasons = invalid_reasons([run, baseline], VANILLA)
     assert reasons.keys() == {(fault, 1)}
@@ -155,5 +154,5 @@ def test_a_compiler_that_is_switched_off_by_the_environment_fails_the_run(
     monkeypatch.setattr(isolated_process, "PRELOAD", [])
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
     with pytest.raises(ChildFailed) as failure:
-        plant("compiled", replace(SMALL, torch_compile=True))
+        plant("compiled", replace(SHORT, torch_compile=True))
     assert "torch_compile: true was asked for, and no graph was compiled" in summary(failure.value)

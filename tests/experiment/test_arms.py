@@ -52,7 +52,7 @@ def table_and_runs(
         results, table = workflow.benchmarking_experiment(
             experiment_args=example.experiment_args,
             # As it is, but shorter: the interpreter is slow.
-            training_args=replace(example.training_args, max_steps=2),
+            training_args=replace(example.training_args, max_steps=2, max_seq_length=16),
             n_runs=example.n_runs,
         )
         runs = [read_run(Path(result.record.path).parent) for result in results]

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from support import isolated_functions, isolated_training
 from support.commands import project_copy
-from support.tiny import TINY
+from support.tiny import SHORT, TINY
 
 import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments
@@ -74,7 +74,7 @@ def test_every_history_is_its_own_conditions(build_folder: Path) -> None:
 
 
 def test_vanilla_after_liger_in_one_experiment_is_vanilla(build_folder: Path) -> None:
-    results, _ = run_experiment(TINY)
+    results, _ = run_experiment(SHORT)
     liger, vanilla = (read_run(Path(r.record.path).parent) for r in results)
     assert liger.training_args.use_liger and not vanilla.training_args.use_liger
     for part, present in vanilla.record["liger"]["parts"].items():
@@ -99,6 +99,8 @@ def run_example(inputs: ExperimentInputs) -> pd.DataFrame:
 
 def test_an_axis_of_ones_own_goes_all_the_way_to_the_report(build_folder: Path) -> None:
     inputs = example("any_axis")
+    # As it is, but shorter: the interpreter is slow.
+    inputs = replace(inputs, training_args=replace(inputs.training_args, max_seq_length=16))
     table = run_example(inputs)
     arms = ["vanilla", "vanilla + adamw_torch", "Liger", "Liger + adamw_torch"]
     assert sorted(table["arm"].unique()) == sorted(arms)

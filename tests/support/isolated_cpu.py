@@ -42,6 +42,30 @@ def compare_with_plain_model(send: Send) -> dict[str, Any]:
     }
 
 
+def replacements_of_the_language(send: Send) -> int:
+    """How often the interpreter replaces Triton's language in two launches of two kernels."""
+    os.environ["TRITON_INTERPRET"] = "1"
+    import torch
+    from triton.runtime import interpreter
+
+    calls = []
+    replace_language = interpreter._patch_lang
+
+    def counted(function: Any) -> Any:
+        calls.append(function)
+        return replace_language(function)
+
+    interpreter._patch_lang = counted
+    triton_interpreter.enable()
+    triton_interpreter.enable()
+    from liger_kernel.transformers import LigerRMSNorm
+
+    norm = LigerRMSNorm(16)
+    for _ in range(2):
+        norm(torch.ones(2, 16, requires_grad=True)).sum().backward()
+    return len(calls)
+
+
 def bf16_is_refused(send: Send) -> None:
     """Train a Liger condition in bf16 on a CPU; it must be refused before the folders are read."""
     from liger_benchmark.training.condition import train

@@ -1,4 +1,6 @@
-"""Training arguments of the smallest run, which takes seconds on a CPU."""
+"""Training arguments of the smallest runs, which take seconds on a CPU."""
+
+from dataclasses import replace
 
 from liger_benchmark.arguments import TrainingArguments
 
@@ -11,3 +13,5 @@ TINY = TrainingArguments(
     n_warmup_steps=1,
     per_device_train_batch_size=2,
 )
+# For arms with Liger: its kernels are interpreted, at seconds a step of 32 tokens.
+SHORT = replace(TINY, max_seq_length=16, per_device_train_batch_size=1, max_steps=2)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.planted import run_planted
-from support.tiny import TINY
+from support.tiny import SHORT, TINY
 
 from liger_benchmark.analysis.validity import invalid_reasons
 from liger_benchmark.arguments import TrainingArguments
@@ -22,7 +22,8 @@ from liger_benchmark.training.proof import mismatch
 from liger_benchmark.validation import InvalidInput
 
 pytest.importorskip("peft")
-LORA = replace(TINY, peft="lora", lora_r=4, optim="adamw_torch", per_device_train_batch_size=1)
+# Three steps: A is trained from the second on, and shows in the losses from the third.
+LORA = replace(SHORT, peft="lora", lora_r=4, optim="adamw_torch", max_steps=3)
 LIVE = {
     "adapted_layers": 8,
     "adapter_parameters": 1000,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support import isolated_groups
-from support.tiny import TINY
+from support.tiny import SHORT, TINY
 
 from liger_benchmark.analysis.gradient_difference import gradient_difference
 from liger_benchmark.analysis.validity import invalid_reasons
@@ -37,8 +37,6 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     },
     "fsdp2 chunked": {"n_gpus": 2, "sharding": "fsdp2", "loss_type": "chunked_nll"},
 }  # fmt: skip
-# The kernels are interpreted, which takes seconds a step.
-SHORT = replace(TINY, max_steps=2, max_seq_length=16, per_device_train_batch_size=1)
 GROUPS = [name for name in CONDITIONS if name != "one"]
 
 

@@ -95,7 +95,7 @@ def test_the_example_for_another_model_goes_through_the_workflow(build_folder: P
     # As it is, but shorter: the interpreter is slow.
     results, table = workflow.benchmarking_experiment(
         experiment_args=inputs.experiment_args,
-        training_args=replace(inputs.training_args, max_steps=2),
+        training_args=replace(inputs.training_args, max_steps=2, max_seq_length=16),
         n_runs=1,
     )
     assert list(table["outcome"]) == [COMPLETED] * 4

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from support.isolated_cpu import bf16_is_refused, compare_with_plain_model, enable_after_triton
+from support.isolated_cpu import (
+    bf16_is_refused,
+    compare_with_plain_model,
+    enable_after_triton,
+    replacements_of_the_language,
+)
 
 from liger_benchmark.training.environment import visible_gpu
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
@@ -20,6 +25,10 @@ def test_loss_and_gradients_agree_with_the_plain_models() -> None:
     assert differences["loss"] < 5e-6
     assert differences["gradient"] < 5e-6
     assert differences["kernels_ran"] is True
+
+
+def test_tritons_language_is_replaced_once_in_a_process() -> None:
+    assert run_isolated(replacements_of_the_language, on_message=nothing)[0] == 1
 
 
 def test_bf16_is_refused() -> None:

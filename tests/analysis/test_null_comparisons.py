@@ -53,7 +53,7 @@ def test_an_arm_against_itself_gains_nothing() -> None:
     """20 null comparisons: none is invalid, none saves memory, none reproduces the blog's gains.
 
     The intervals are at 95%: of 20 comparisons of an arm with itself one is expected to lie
-    beside zero by chance. The seeds are the first twenty integers, chosen before the first run;
+    beside zero by chance. The seeds are the first twenty integers;
     with them none does, for speed or for memory, so that no headline says faster or slower.
     """
     certain = []

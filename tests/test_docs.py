@@ -100,11 +100,59 @@ def test_every_inputs_file_that_is_shown_can_be_run(block: str, tmp_path: Path) 
         assert read_inputs_file(path).grid
 
 
-def test_every_setting_is_described() -> None:
+class NumbersToo(yaml.SafeLoader):
+    """YAML in which 6e-4 is a number, as in YAML 1.2."""
+
+
+NumbersToo.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^\d+(\.\d+)?e-?\d+$"), list("0123456789")
+)
+
+
+# Defaults that the table says in words.
+IN_WORDS = {
+    "columns": "none",
+    "weights_dtype": "that of the arithmetic",
+    "environment": "this one",
+    "environments": "none",
+}
+SET_BY_THE_GRID = {"run", "arm_name"}
+# These have their rows in the table of the grid's axes.
+AXES = {"use_liger", "per_device_train_batch_size"}
+
+
+def settings_table() -> list[tuple[str, str]]:
+    """Each setting of the table in docs/inputs.md, in its order, and the default beside it."""
     text = (PROJECT / "docs" / "inputs.md").read_text(encoding="utf-8")
-    set_by_the_grid = {"run", "arm_name"}
-    for field in dataclasses.fields(TrainingArguments):
-        assert f"`{field.name}`" in text or field.name in set_by_the_grid, field.name
+    section = text.partition("## `training_args`")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]*`) \| ([^|]*) \|", section, re.MULTILINE)
+    pairs = []
+    for names, defaults in rows:
+        settings = re.findall(r"`(\w+)`", names)
+        one = len(settings) == 1
+        values = [defaults] if one else defaults.split(", ")
+        assert len(values) == len(settings), names
+        pairs += [(s, v.strip().strip("`")) for s, v in zip(settings, values, strict=True)]
+    return pairs
+
+
+def test_every_setting_has_a_row() -> None:
+    settings = [name for name, _ in settings_table()]
+    fields = {field.name for field in dataclasses.fields(TrainingArguments)}
+    assert sorted(settings) == sorted(fields - SET_BY_THE_GRID - AXES)
+    text = (PROJECT / "docs" / "inputs.md").read_text(encoding="utf-8")
+    section = text.partition("## `experiment_args`")[2].partition("\n## ")[0]
+    for axis in AXES:
+        assert f"\n| `{axis}` | " in section, axis
+
+
+@pytest.mark.parametrize(("name", "default"), settings_table())
+def test_every_settings_default_is_the_codes(name: str, default: str) -> None:
+    value = getattr(TrainingArguments(), name)
+    if name in IN_WORDS:
+        assert (default, bool(value)) == (IN_WORDS[name], False)
+    else:
+        assert value == (None if default == "none" else yaml.load(default, NumbersToo))
 
 
 def test_every_example_is_described() -> None:

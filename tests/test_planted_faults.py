@@ -156,3 +156,9 @@ def test_a_compiler_that_is_switched_off_by_the_environment_fails_the_run(
     with pytest.raises(ChildFailed) as failure:
         plant("compiled", replace(SHORT, torch_compile=True))
     assert "torch_compile: true was asked for, and no graph was compiled" in summary(failure.value)
+
+
+@pytest.mark.parametrize("fault", [*FOUND, *REFUSED])
+def test_a_planted_fault_stands_in_the_page_about_validity(fault: str) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "validity.md").read_text(encoding="utf-8")
+    assert f"[{fault}]`" in page.partition("### In real runs")[2].partition("### In results")[0]

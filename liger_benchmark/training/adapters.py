@@ -118,11 +118,12 @@ def n_elements(parameter: torch.nn.Parameter) -> int:
     return parameter.numel() if state is None else math.prod(state.shape)
 
 
-def adapter_facts(model: Any) -> dict[str, int]:
+def adapter_facts(model: Any) -> dict[str, Any]:
     """What of the live model is trained and quantised.
 
     Returns:
-        `adapted_layers` that apply an adapter; `adapter_parameters` that are trained, in elements;
+        `adapted_layers` that apply an adapter; `lora`, the rank, scale and dropout of their
+        adapters, each that occurs once; `adapter_parameters` that are trained, in elements;
         `other_parameters` that are trained; `layers_in_4bit`.
     """
     facts = {
@@ -131,10 +132,12 @@ def adapter_facts(model: Any) -> dict[str, int]:
         "other_parameters": 0,
         "layers_in_4bit": 0,
     }
+    adapters: set[tuple[int, float, float]] = set()
     for module in model.modules():
         if hasattr(module, "lora_A") and hasattr(module, "base_layer"):
             off = module.disable_adapters or module.merged or not module.active_adapters
             facts["adapted_layers"] += bool(len(module.lora_A) and not off)
+            adapters |= {_rank_scale_dropout(module, name) for name in module.lora_A if not off}
         facts["layers_in_4bit"] += type(module).__name__ == "Linear4bit" and not hasattr(
             module, "base_layer"
         )
@@ -142,7 +145,13 @@ def adapter_facts(model: Any) -> dict[str, int]:
         if parameter.requires_grad:
             kind = "adapter_parameters" if ".lora_" in name else "other_parameters"
             facts[kind] += parameter.numel()
-    return facts
+    return {**facts, "lora": [list(adapter) for adapter in sorted(adapters)]}
+
+
+def _rank_scale_dropout(layer: Any, name: str) -> tuple[int, float, float]:
+    """Of one adapter of a layer. peft puts an `Identity` where there is no dropout."""
+    dropout = getattr(layer.lora_dropout[name], "p", 0.0)
+    return layer.lora_A[name].out_features, float(layer.scaling[name]), float(dropout)
 
 
 def contradiction(facts: Mapping[str, Any], arguments: TrainingArguments) -> str | None:
@@ -162,10 +171,31 @@ def contradiction(facts: Mapping[str, Any], arguments: TrainingArguments) -> str
                 f"peft: {arguments.peft} was asked for, and {facts['other_parameters']:,} other "
                 "parameters are trained besides the adapters"
             )
+        if problem := _other_adapters(facts.get("lora", []), arguments):
+            return problem
     if arguments.load_in_4bit != bool(facts["layers_in_4bit"]):
         asked = str(arguments.load_in_4bit).lower()
         return (
             f"load_in_4bit: {asked} was asked for, and {facts['layers_in_4bit']} layers hold their "
             "weights in 4 bits"
         )
+    return None
+
+
+def _other_adapters(adapters: list[list[float]], arguments: TrainingArguments) -> str | None:
+    """How the rank, scale or dropout of live adapters contradicts the arguments."""
+    scale = arguments.lora_alpha / arguments.lora_r
+    for rank, live_scale, dropout in adapters:
+        if rank != arguments.lora_r:
+            return f"lora_r: {arguments.lora_r} was asked for, and an adapter's rank is {rank}"
+        if not math.isclose(live_scale, scale):
+            return (
+                f"lora_alpha: {arguments.lora_alpha} with lora_r: {arguments.lora_r} is a scale of "
+                f"{scale:g}, and an adapter's is {live_scale:g}"
+            )
+        if not math.isclose(dropout, arguments.lora_dropout):
+            return (
+                f"lora_dropout: {arguments.lora_dropout:g} was asked for, and an adapter's is "
+                f"{dropout:g}"
+            )
     return None

@@ -706,3 +706,9 @@ def test_mfu_counts_the_parameters_that_a_token_passes() -> None:
     run.record["weights"] |= {"n_parameters": 30_500_000_000, "n_active_parameters": 3_300_000_000}
     expected = 6 * 3_300_000_000 * 10_000 / 989.4e12
     assert analyse([run]).runs_table.loc[0, "mfu"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("fault", OTHER_THAN_THE_BASELINE)
+def test_a_planted_fault_stands_in_the_page_about_validity(fault: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "validity.md").read_text(encoding="utf-8")
+    assert f"[{fault}]`" in page.partition("### In results")[2].partition("\n## ")[0]

@@ -96,7 +96,7 @@ def make_run(
     memory_mb = memory_mb or (14_000 + size * (430 if liger else 620)) / factor
     history = _history(args, rate, memory_mb, cpu) if outcome == COMPLETED else pd.DataFrame()
     if energy is not None and outcome == COMPLETED:
-        history["avg_energy_J_per_token"] = energy
+        history["avg_energy_J_per_token"] = energy * (2 - history["step"] / args.max_steps)
     return Run(args, outcome, history, _record(args, outcome, repeat, cpu, retries))
 
 
@@ -126,6 +126,9 @@ def _history(args: TrainingArguments, rate: float, memory_mb: float, cpu: bool) 
         warm = step <= args.n_warmup_steps
         wobble = 1 + 0.01 * math.sin(1.7 * step + args.run)
         step_rate = rate * (0.35 if step == 1 else wobble)
+        # Averages and peaks so far: only the last row's are those of the whole run.
+        share = 1 - 0.002 * (args.max_steps - step)
+        so_far = rate * share
         # The arms differ by 0.1% in bf16, by far less in fp32, growing over the steps.
         apart = (1e-3 if args.bf16 else 2e-6) * step / args.max_steps if args.use_liger else 0.0
         loss = (1.2 + 9.2 * math.exp(-step / 9)) * (1 + 0.02 * math.sin(step)) * (1 + apart)
@@ -143,12 +146,12 @@ def _history(args: TrainingArguments, rate: float, memory_mb: float, cpu: bool) 
             "step_seconds": step_tokens / step_rate,
             "step_tokens": step_tokens,
             "step_tokens_per_second": step_rate,
-            "avg_tokens_per_second": math.nan if warm else rate,
+            "avg_tokens_per_second": math.nan if warm else so_far,
             # 12% of the tokens are padding; 3% of the loop's time lies between its steps.
-            "avg_real_tokens_per_second": math.nan if warm else 0.88 * rate,
-            "avg_loop_tokens_per_second": math.nan if warm else 0.97 * rate,
+            "avg_real_tokens_per_second": math.nan if warm else 0.88 * so_far,
+            "avg_loop_tokens_per_second": math.nan if warm else 0.97 * so_far,
         }
-        total = math.nan if warm else memory_mb
+        total = math.nan if warm else memory_mb * share
         if cpu:
             row |= {"step_peak_resident_set_MB": memory_mb, "total_peak_resident_set_MB": total}
         else:

@@ -29,7 +29,13 @@ LIVE = {
     "adapter_parameters": 1000,
     "other_parameters": 0,
     "layers_in_4bit": 0,
+    "lora": [[4, 8.0, 0.0]],
 }
+# Elements of A (rank x in) and B (out x rank) in a layer of the tiny Phi-3, of hidden size 64.
+QKV = 4 * (64 + 3 * 64)
+ATTENTION_OUTPUT = 4 * (64 + 64)
+GATE_AND_UP = 4 * (64 + 2 * 128)
+DOWN = 4 * (128 + 64)
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +57,26 @@ def test_only_the_adapters_are_trained(runs: dict[str, Run]) -> None:
         # Phi-3 has four linear layers in each of its two layers.
         assert proof["adapted_layers"] == 8
         assert proof["other_parameters"] == 0
-        assert proof["adapter_parameters"] == weights["n_trainable_parameters"]
+        assert proof["lora"] == [[4, 32 / 4, 0.0]]
+        adapters = 2 * (QKV + ATTENTION_OUTPUT + GATE_AND_UP + DOWN)
+        assert proof["adapter_parameters"] == weights["n_trainable_parameters"] == adapters
         assert weights["n_parameters"] == 147776 + weights["n_trainable_parameters"]
         assert proof["weights_changed"]
         assert set(run.record["gradients"]) and all(
             ".lora_" in name for name in run.record["gradients"]
         )
+
+
+def test_targets_scale_and_dropout_are_live(
+    dataset_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    arguments = replace(
+        LORA, lora_target_modules=["qkv_proj"], lora_alpha=2, lora_dropout=0.25, max_steps=2
+    )
+    proof = run_condition(arguments, dataset_folder, model_folder, tmp_path).record["proof"]
+    assert proof["adapted_layers"] == 2
+    assert proof["adapter_parameters"] == 2 * QKV
+    assert proof["lora"] == [[4, 2 / 4, 0.25]]
 
 
 def test_arms_with_adapters_agree_and_are_valid(runs: dict[str, Run]) -> None:
@@ -103,6 +123,21 @@ def test_weights_in_4_bits_are_trained_through_adapters(
             "peft: lora was asked for, and 64 other parameters are trained besides the adapters",
         ),
         (
+            {},
+            {"lora": [[4, 8.0, 0.0], [16, 2.0, 0.0]]},
+            "lora_r: 4 was asked for, and an adapter's rank is 16",
+        ),
+        (
+            {"lora_alpha": 2},
+            {},
+            "lora_alpha: 2 with lora_r: 4 is a scale of 0.5, and an adapter's is 8",
+        ),
+        (
+            {"lora_dropout": 0.1},
+            {},
+            "lora_dropout: 0.1 was asked for, and an adapter's is 0",
+        ),
+        (
             {"peft": None},
             {},
             "peft: null was asked for, and 8 layers have adapters",
@@ -123,6 +158,14 @@ def test_a_contradiction_names_the_setting(
     settings: dict[str, Any], facts: dict[str, int], problem: str
 ) -> None:
     assert mismatch(LIVE | facts, replace(LORA, **settings)) == problem
+
+
+def test_adapters_that_are_as_asked_for_contradict_nothing() -> None:
+    assert mismatch(LIVE, LORA) is None
+    third = replace(LORA, lora_r=3, lora_alpha=1, lora_dropout=0.1)
+    assert mismatch(LIVE | {"lora": [[3, 1 / 3, 0.1]]}, third) is None
+    of_an_old_record = {name: fact for name, fact in LIVE.items() if name != "lora"}
+    assert mismatch(of_an_old_record, third) is None
 
 
 @pytest.mark.parametrize(

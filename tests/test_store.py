@@ -142,7 +142,15 @@ def test_the_key_changes_with_everything_that_could_change_the_result(
     assert is_new()
     (dataset / "more.json").write_text("{}")
     assert is_new()
-    for variable in ("PYTORCH_CUDA_ALLOC_CONF", "TORCHDYNAMO_DISABLE", "OMP_NUM_THREADS"):
+    for variable in (
+        "PYTORCH_CUDA_ALLOC_CONF",
+        "TORCHDYNAMO_DISABLE",
+        "CUDA_LAUNCH_BLOCKING",
+        "NVIDIA_TF32_OVERRIDE",
+        "TRITON_DISABLE_LINE_INFO",
+        "LIGER_SOMETHING",
+        "OMP_NUM_THREADS",
+    ):
         for value in ("2", "3"):
             monkeypatch.setenv(variable, value)
             assert is_new(), (variable, value)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from support.control_plane import PACKAGE, WORKFLOW, copy_project, needed_modules, run_child
+from support.control_plane import WORKFLOW, run_child
+from support.projects import PACKAGE, copy_project, needed_modules
 
 from liger_benchmark.code_version import SOURCES_CODE, TRAINING_CODE, code_files
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from support.cgroups import GIB, VERSIONS, write_limits
 from support.containers import Cluster, PodFailed
-from support.control_plane import WORKFLOW, ControlPlane, copy_project
+from support.control_plane import WORKFLOW, ControlPlane
+from support.projects import copy_project
 
 INPUTS = """
 experiment_args: {use_liger: [false], per_device_train_batch_size: [1, 2]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.control_plane import BIN, WORKFLOW, ControlPlane, copy_project, run_child
+from support.control_plane import BIN, WORKFLOW, ControlPlane, run_child
+from support.projects import copy_project
 
 
 def test_registering_states_the_training_tasks_requests_which_a_run_does_not(

@@ -24,8 +24,10 @@ from flyteidl.core import literals_pb2, tasks_pb2
 from flytekit.core.context_manager import FlyteContextManager
 from flytekit.core.type_engine import TypeEngine
 from flytekit.models.literals import Literal
-from support.containers import Cluster, Literals, attribute, min_successes
-from support.control_plane import UNION_REGISTRY, WORKFLOW, ControlPlane, copy_project
+from support.containers import Cluster, min_successes
+from support.control_plane import UNION_REGISTRY, WORKFLOW, ControlPlane
+from support.literals import Literals, attribute
+from support.projects import copy_project
 
 import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments

@@ -14,14 +14,8 @@ import msgpack
 import pytest
 import yaml
 from flyteidl.core import tasks_pb2
-from support.control_plane import (
-    PACKAGE,
-    UNION_REGISTRY,
-    WORKFLOW,
-    ControlPlane,
-    copy_project,
-    needed_modules,
-)
+from support.control_plane import UNION_REGISTRY, WORKFLOW, ControlPlane
+from support.projects import PACKAGE, copy_project, needed_modules
 
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.axes import ExperimentArguments

@@ -12,7 +12,8 @@ import msgpack
 import pytest
 from flyteidl.core import tasks_pb2
 from support.containers import Cluster
-from support.control_plane import ControlPlane, copy_project
+from support.control_plane import ControlPlane
+from support.projects import copy_project
 from support.tiny import TINY
 
 import liger_kernel_finetuning as workflow

@@ -11,13 +11,10 @@ from pathlib import Path
 import pytest
 from support import grids
 from support.pages import HOSTILE, Page, analysis_of, decks_of, html_of
-from support.tables import write_grid
 
 from liger_benchmark.analysis.tables import analyse
-from liger_benchmark.report.blog import claims_apply
 from liger_benchmark.report.figures.bars import memory_bars, throughput_bars
-from liger_benchmark.report.page import main, render_decks, render_page, write_page
-from liger_benchmark.report.terminal import print_summary
+from liger_benchmark.report.page import render_decks, render_page, write_page
 from liger_benchmark.run import FAILED, Run
 
 DECKS = ["Benchmarking Results", "Training curves", "Where the time goes", "Runs", "Environment"]
@@ -278,58 +275,3 @@ def test_the_page_is_written_into_the_folder(tmp_path: Path) -> None:
     path = write_page(analyse(grids.one_batch_size()), tmp_path / "new")
     assert path == tmp_path / "new" / "report.html"
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
-
-
-def test_the_command_rebuilds_the_page_from_parts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    runs = grids.one_batch_size()
-    parts = [write_grid(tmp_path / "a", runs[:3]), write_grid(tmp_path / "b", runs[3:])]
-    output = tmp_path / "out" / "page.html"
-    assert main([*map(str, parts), "--output", str(output)]) == 0
-    assert capsys.readouterr().out == f"{output}\n"
-    assert analyse(runs).headline in Page(output.read_text(encoding="utf-8")).text
-    assert main([str(parts[0])]) == 0
-    assert (parts[0] / "report.html").exists()
-
-
-def test_the_command_refuses_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    parts = [
-        write_grid(tmp_path / "a", [grids.make_run("Liger", 16)]),
-        write_grid(tmp_path / "b", [grids.make_run("vanilla", 16, seed=7)]),
-    ]
-    assert main([str(part) for part in parts]) == 1
-    shown = capsys.readouterr()
-    assert shown.out == "" and shown.err.count("\n") == 1
-    assert "seed differs: 42 in a/" in shown.err
-    assert not (parts[0] / "report.html").exists()
-
-
-@pytest.mark.parametrize("name", grids.ALL)
-def test_the_terminal_shows_headline_table_and_path(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    analysis = analysis_of(name)
-    path = Path("/a/rather/long/path" + "/folder" * 30) / "report.html"
-    print_summary(analysis, path)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == str(path)
-    shown = " ".join(" ".join(lines).split())
-    assert analysis.headline in shown
-    assert "% of the tokens are padding" in shown or not analysis.cells["n_completed"].any()
-    if analysis.hardware.trial:
-        assert "Losses" in shown and "Gradients" in shown and "Liger active" in shown
-        assert "Speed-up" not in shown and "Published claims" not in shown
-        return
-    verdict = analysis.verdict if claims_apply(analysis) else "not tested"
-    assert shown.count(f"Published claims: {verdict}") == 1
-    for size in analysis.cells["per_device_train_batch_size"].unique():
-        assert any(re.match(rf"│\s*{size} │", line) for line in lines)
-
-
-def test_the_terminal_does_not_read_names_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    runs = grids.grid(sizes=(16,), repeats=1, model_name="org/[red]model")
-    print_summary(analyse(runs), Path("report.html"))
-    assert "[red]model" in capsys.readouterr().out

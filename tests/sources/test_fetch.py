@@ -1,4 +1,4 @@
-"""Where models and datasets come from: built in or a folder; test_hub.py has the Hub."""
+"""Models and datasets from folders and files of one's own; test_hub.py has the Hub."""
 
 from __future__ import annotations
 
@@ -8,105 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.source_folders import digest, load
 
-from liger_benchmark import catalog, files
-from liger_benchmark.sources import builtin, fetch
+from liger_benchmark import files
+from liger_benchmark.sources import fetch
 from liger_benchmark.sources.fetch import fetch_dataset, fetch_model
-from liger_benchmark.training.row_formats import RESPONSE_MARKER
 from liger_benchmark.validation import InvalidInput
 
 CONFIG = b'{"model_type": "phi3"}'
 ROWS = [{"text": f"### Response:\nanswer {i}"} for i in range(5)]
-
-
-def digest(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-# --- built in
-
-
-@pytest.mark.parametrize("name", sorted(catalog.MODELS))
-def test_a_built_in_model_is_the_same_bytes_every_time(name: str, tmp_path: Path) -> None:
-    first = fetch_model(f"builtin:{name}", tmp_path / "first")
-    second = fetch_model(f"builtin:{name}", tmp_path / "second")
-    assert digest(first) == digest(second)
-    assert {"config.json", "tokenizer.json", "tokenizer_config.json"} <= digest(first).keys()
-    assert fetch.provenance(first, "")["origin"] == "random"
-    assert not fetch.has_weights(first)
-
-
-def test_the_built_in_instructions_are_the_same_every_time(tmp_path: Path) -> None:
-    first = fetch_dataset("builtin:instructions", tmp_path / "first")
-    second = fetch_dataset("builtin:instructions", tmp_path / "second")
-    assert fetch.fingerprint(first / "data-00000-of-00001.arrow") == fetch.fingerprint(
-        second / "data-00000-of-00001.arrow"
-    )
-    assert load(first) == load(second) == builtin.instructions()
-
-
-def test_the_built_in_instructions_have_alpacas_columns_and_format() -> None:
-    rows = builtin.instructions()
-    assert len(rows) == builtin.N_INSTRUCTIONS
-    for row in rows:
-        assert list(row) == ["instruction", "input", "output", "text"]
-        prompt, marker, response = row["text"].partition(RESPONSE_MARKER)
-        assert marker
-        assert response.strip() == row["output"]
-        assert row["instruction"] in prompt
-
-
-@pytest.mark.parametrize("name", sorted(catalog.MODELS))
-def test_a_built_in_tokenizer_fits_its_models_vocabulary(name: str, tmp_path: Path) -> None:
-    import transformers
-
-    folder = fetch_model(f"builtin:{name}", tmp_path / name)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    config = transformers.AutoConfig.from_pretrained(folder)
-    text = builtin.instructions()[0]["text"]
-    assert len(tokenizer) <= config.vocab_size
-    assert max(tokenizer(text)["input_ids"]) < config.vocab_size
-    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
-    for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        assert getattr(tokenizer, token) == getattr(config, token)
-
-
-def test_the_built_in_phi3_mini_is_the_published_architecture(tmp_path: Path) -> None:
-    import torch
-    import transformers
-
-    folder = fetch_model("builtin:phi3-mini", tmp_path / "model")
-    config = transformers.AutoConfig.from_pretrained(folder)
-    published = {
-        "hidden_size": 3072,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-        "vocab_size": 32064,
-        "max_position_embeddings": 4096,
-        "sliding_window": 2047,
-        "rms_norm_eps": 1e-5,
-        "tie_word_embeddings": False,
-    }
-    assert {key: getattr(config, key) for key in published} == published
-    with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config)
-    assert type(model).__name__ == "Phi3ForCausalLM"
-    assert sum(p.numel() for p in model.parameters()) == 3_821_079_552
-
-
-# --- folders
-
-
-def load(folder: Path) -> list[dict[str, Any]]:
-    import datasets
-
-    return datasets.load_from_disk(str(folder)).to_list()
 
 
 def test_a_model_folder_stays_where_it_is(tmp_path: Path) -> None:
@@ -283,13 +193,6 @@ def test_a_folder_with_several_configurations_is_read_by_name(tmp_path: Path) ->
         fetch_dataset(str(tmp_path / "mine"), tmp_path / "other")
 
 
-def test_configurations_and_splits_of_one_name_have_folders_of_their_own() -> None:
-    names = {
-        fetch.folder_name("a/b", *p) for p in [(None, "train"), ("main", "train"), (None, "t")]
-    }
-    assert len(names) == 3
-
-
 def _empty(folder: Path) -> None:
     folder.mkdir()
 
@@ -329,47 +232,6 @@ def test_a_dataset_folder_that_cannot_be_read_is_one_line_and_leaves_nothing(
     assert message.startswith(f"training_args.dataset_name: '{tmp_path / 'mine'}'")
     assert "\n" not in message
     assert list((tmp_path / "fetched").iterdir()) == []
-
-
-# --- names
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["../model", "/nowhere/model", "~nobody/model", "a/../../b", "a/b/c", "a b/c", "a/b\n", "aй/b"]
-    + ["https://host/a/b", "a\\b", "..", "a/..", "", "a/b@main", "a..b/c", "--a/b"],
-)
-def test_a_name_that_is_no_source_is_refused_before_anything_is_fetched(
-    name: str, tmp_path: Path
-) -> None:
-    with pytest.raises(InvalidInput, match="training_args.model_name"):
-        fetch_model(name, tmp_path / "fetched")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_as_source_is_refused_and_its_folder_suggested(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("data.docx", "jsonl", "data.gz"):
-        Path(name).write_text("{}")
-        with pytest.raises(InvalidInput, match=r"is a file; give the folder .* or a file of rows"):
-            fetch_dataset(name, tmp_path / "fetched")
-    Path("model.json").write_text("{}")
-    with pytest.raises(InvalidInput, match="is a file; give the folder that holds it$"):
-        fetch_model("model.json", tmp_path / "fetched")
-
-
-@pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", "a/b", "..", "é/\0", "x" * 500])
-def test_a_sources_folder_name_is_one_safe_path_component(name: str) -> None:
-    folder = fetch.folder_name(name)
-    assert "/" not in folder
-    assert not folder.startswith(".")
-    assert len(folder) < 100
-
-
-def test_two_names_never_share_a_folder() -> None:
-    assert fetch.folder_name("a/b") != fetch.folder_name("a-b")
 
 
 def test_an_interrupted_fetch_leaves_only_the_old_folder(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ lost. The graph is walked as FlytePropeller does, with its cache; nothing of it 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import shutil
@@ -20,17 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import msgpack
 from flyteidl.core import dynamic_job_pb2, errors_pb2, literals_pb2, tasks_pb2, workflow_pb2
 
 from support.control_plane import STORE_PROTOCOL, ControlPlane, run_child
+from support.literals import CacheKey, Literals, cache_key, resolve, sources
 
 PODS_AT_ONCE = 2
 INDEX_VARIABLE = "FLYTE_K8S_ARRAY_INDEX"
 
-Literals: TypeAlias = dict[str, literals_pb2.Literal]
 Templates: TypeAlias = Mapping[str, tasks_pb2.TaskTemplate]
-CacheKey: TypeAlias = tuple[str, str, str]
 
 # What the blob store prints into a container's log for every file that is fetched from it.
 FETCHED = "fetched from the store:"
@@ -166,18 +163,18 @@ class Cluster:
         done: dict[str, Literals] = {"": inputs}
 
         def run(node: workflow_pb2.Node) -> Literals:
-            node_inputs = {b.var: _resolve(b.binding, done) for b in node.inputs}
+            node_inputs = {b.var: resolve(b.binding, done) for b in node.inputs}
             if node.HasField("array_node"):
                 return self._map(node.array_node, node_inputs, tasks)
             return self._run_task(tasks[node.task_node.reference_id.name], node_inputs)
 
         waiting = [node for node in nodes if node.id not in ("start-node", "end-node")]
         while waiting:
-            ready = [node for node in waiting if _sources(node.inputs) <= done.keys()]
+            ready = [node for node in waiting if sources(node.inputs) <= done.keys()]
             waiting = [node for node in waiting if node not in ready]
             with ThreadPoolExecutor(PODS_AT_ONCE) as pool:
                 done |= zip([node.id for node in ready], pool.map(run, ready), strict=True)
-        return {binding.var: _resolve(binding.binding, done) for binding in outputs}
+        return {binding.var: resolve(binding.binding, done) for binding in outputs}
 
     def _map(self, node: workflow_pb2.ArrayNode, inputs: Literals, tasks: Templates) -> Literals:
         """Every element of the mapped input by itself; None where one failed and may fail."""
@@ -205,7 +202,7 @@ class Cluster:
     def _run_task(
         self, template: tasks_pb2.TaskTemplate, inputs: Literals, index: int | None = None
     ) -> Literals:
-        key = _cache_key(template, inputs, index)
+        key = cache_key(template, inputs, index)
         if template.metadata.discoverable and key in self.cache:
             self.pods.append(Pod(template.id.name, index, "", cached=True))
             return self.cache[key]
@@ -298,64 +295,3 @@ def min_successes(ratio: float, n: int) -> int:
         ratio: as it comes from the protobuf message, where it is a 32-bit number.
     """
     return math.ceil(ratio * n)
-
-
-def _cache_key(template: tasks_pb2.TaskTemplate, inputs: Literals, index: int | None) -> CacheKey:
-    """Flyte's: the task's name, its cache version, and the values it gets."""
-    ignored = set(template.metadata.cache_ignore_input_vars)
-    inputs = {name: literal for name, literal in inputs.items() if name not in ignored}
-    if index is not None:
-        inputs = {
-            name: literal.collection.literals[index] if literal.HasField("collection") else literal
-            for name, literal in inputs.items()
-        }
-    content = literals_pb2.LiteralMap(literals=inputs).SerializeToString(deterministic=True)
-    digest = hashlib.sha256(content).hexdigest()
-    return template.id.name, template.metadata.discovery_version, digest
-
-
-def _sources(bindings: Iterable[literals_pb2.Binding]) -> set[str]:
-    """The nodes whose outputs are needed; the workflow's own inputs are those of node ''."""
-    return {node for binding in bindings for node in _sources_of(binding.binding)}
-
-
-def _sources_of(data: literals_pb2.BindingData) -> set[str]:
-    if data.HasField("promise"):
-        return {data.promise.node_id}
-    return {node for part in data.collection.bindings for node in _sources_of(part)}
-
-
-def _resolve(data: literals_pb2.BindingData, done: Mapping[str, Literals]) -> literals_pb2.Literal:
-    if data.HasField("scalar"):
-        return literals_pb2.Literal(scalar=data.scalar)
-    if data.HasField("collection"):
-        parts = [_resolve(part, done) for part in data.collection.bindings]
-        return literals_pb2.Literal(collection=literals_pb2.LiteralCollection(literals=parts))
-    literal = done[data.promise.node_id][data.promise.var]
-    if not data.promise.attr_path:
-        return literal
-    return attribute(literal, [part.string_value for part in data.promise.attr_path])
-
-
-def attribute(
-    literal: literals_pb2.Literal, path: Sequence[str], *, primitives: bool = True
-) -> literals_pb2.Literal:
-    """An attribute of a dataclass: FlytePropeller unpacks it, picks, and packs it again.
-
-    Source: flytepropeller/pkg/controller/nodes/attr_path_resolver.go (v1.16.8), where a text, a
-    number or a boolean becomes a primitive.
-
-    Args:
-        primitives: False to pack those as msgpack, too, as earlier versions did.
-    """
-    value = msgpack.unpackb(literal.scalar.binary.value)
-    for name in path:
-        value = value[name]
-    for kind, key in (
-        (bool, "boolean"), (str, "string_value"), (int, "integer"), (float, "float_value"),
-    ):  # fmt: skip
-        if primitives and isinstance(value, kind):
-            primitive = literals_pb2.Primitive(**{key: value})
-            return literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=primitive))
-    binary = literals_pb2.Binary(value=msgpack.packb(value), tag="msgpack")
-    return literals_pb2.Literal(scalar=literals_pb2.Scalar(binary=binary))

@@ -5,18 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import isolated_training
-from support.tiny import SHORT, TINY
+from support.tiny import TINY
 
 from liger_benchmark.analysis.loss_difference import BF16_LOSS_BOUND
 from liger_benchmark.run import COMPLETED, Run
 from liger_benchmark.training import condition, environment
 from liger_benchmark.training.activation import PARTS
 from liger_benchmark.training.isolated_process import ChildFailed, run_isolated
-from liger_benchmark.training.out_of_memory import describe_out_of_memory
 from liger_benchmark.training.trainer import sft_config
 
 
@@ -148,104 +146,6 @@ def test_the_record_holds_the_sources_and_the_seconds_of_each_phase(
     assert all(seconds >= 0 for seconds in phases.values())
 
 
-def test_the_arms_differ_in_nothing_but_liger(
-    dataset_folder: Path, model_folder: Path, tmp_path: Path
-) -> None:
-    """Field by field: trainer's and model's configuration, what is called, what is logged."""
-    found = {}
-    for use_liger in (True, False):
-        arguments = replace(SHORT, use_liger=use_liger)
-        found[use_liger], _ = run_isolated(
-            isolated_training.effective_configuration,
-            arguments,
-            dataset_folder,
-            model_folder,
-            tmp_path,
-            on_message=lambda message: None,
-        )
-    assert found[True].keys() == found[False].keys()
-    differing = {key for key in found[True] if found[True][key] != found[False][key]}
-    assert differing == {"forward"}
-    assert found[False]["forward"].startswith("transformers.")
-    assert found[True]["forward"].startswith("liger_kernel.")
-    # The comparison has to be of something: these are among what is compared.
-    assert found[True]["args.optim"] == "sgd"
-    assert found[True]["model.dtype"] == "float32"
-    assert found[True]["attention"] == "sdpa"
-    assert found[False]["losses that trl worked out, with entropy and accuracy"] == 0
-
-
-@pytest.mark.parametrize(("loss_type", "n_losses"), [("chunked_nll", 0), ("trl", TINY.max_steps)])
-def test_only_the_arm_of_trls_head_computes_entropy_and_accuracy(
-    loss_type: str, n_losses: int, dataset_folder: Path, model_folder: Path, tmp_path: Path
-) -> None:
-    found, _ = run_isolated(
-        isolated_training.effective_configuration,
-        *(replace(TINY, loss_type=loss_type), dataset_folder, model_folder, tmp_path),
-        on_message=lambda message: None,
-    )
-    assert found["losses that trl worked out, with entropy and accuracy"] == n_losses
-
-
-def test_an_arms_settings_are_active_in_the_live_trainer(
-    dataset_folder: Path, model_folder: Path, tmp_path: Path
-) -> None:
-    plain, other = (
-        run_isolated(
-            isolated_training.effective_configuration,
-            *(arguments, dataset_folder, model_folder, tmp_path),
-            on_message=lambda message: None,
-        )[0]
-        for arguments in (
-            TINY,
-            replace(TINY, torch_compile=True, gradient_checkpointing=True, optim="adamw_torch"),
-        )
-    )
-    for key, of_plain, of_other in (
-        ("checkpoints activations", False, True),
-        ("compiled", False, True),
-        ("optimizer class", "SGD", "AdamW"),
-    ):
-        assert (plain[key], other[key]) == (of_plain, of_other), key
-
-
-@pytest.mark.parametrize(
-    ("stage", "phase", "step", "n_rows"),
-    [
-        ("model", "model", 0, 0),
-        ("first step", "first step", 1, 0),
-        ("mid-run", "step", 2, 1),
-        ("optimizer", "optimizer", 2, 1),
-    ],
-)
-def test_running_out_of_memory_is_recorded_with_phase_and_step(
-    stage: str,
-    phase: str,
-    step: int,
-    n_rows: int,
-    dataset_folder: Path,
-    model_folder: Path,
-    tmp_path: Path,
-) -> None:
-    rows: list[Any] = []
-    record, _ = run_isolated(
-        isolated_training.train_with_fault,
-        stage,
-        isolated_training.OUT_OF_MEMORY,
-        TINY,
-        dataset_folder,
-        model_folder,
-        tmp_path,
-        on_message=rows.append,
-    )
-    refused = record["out_of_memory"]
-    assert (refused["phase"], refused["step"]) == (phase, step)
-    assert refused["requested_MB"] == 1536.0
-    assert "1.50 GiB" in refused["message"]
-    assert {"allocated_MB", "reserved_MB"} <= refused.keys()
-    assert len(rows) == n_rows
-
-
 @pytest.mark.parametrize("stage", ["model", "first step", "mid-run", "optimizer", "callback"])
 def test_any_other_error_fails_with_the_childs_traceback(
     stage: str, dataset_folder: Path, model_folder: Path, tmp_path: Path
@@ -263,30 +163,6 @@ def test_any_other_error_fails_with_the_childs_traceback(
         )
     assert failure.value.error["type"] == "RuntimeError"
     assert "isolated_training.py" in failure.value.error["traceback"]
-
-
-@pytest.mark.parametrize(
-    ("message", "is_memory"),
-    [
-        ("CUDA out of memory. Tried to allocate 2.00 GiB", True),
-        ("CUDA error: out of memory", True),
-        ("CUDA driver error: out of memory", True),
-        ("Triton Error [CUDA]: out of memory", True),
-        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
-        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
-        ("out of shared memory", False),
-        ("Triton Error [CUDA]: an illegal memory access was encountered", False),
-        ("CUDA error: device-side assert triggered", False),
-        ("No space left on device", False),
-    ],
-)
-def test_out_of_memory_errors_of_every_library_are_recognised(
-    message: str, is_memory: bool
-) -> None:
-    described = describe_out_of_memory(RuntimeError(message))
-    assert (described is not None) == is_memory
-    if described is not None:
-        assert described["requested_MB"] == (2048.0 if "Tried" in message else None)
 
 
 @pytest.mark.parametrize(
@@ -355,25 +231,6 @@ def test_the_trainer_does_not_wait_for_the_gpu_to_count_tokens() -> None:
         arguments = replace(TINY, include_num_input_tokens_seen=counts)
         config = sft_config(arguments, Path("out"))
         assert config["include_num_input_tokens_seen"] == "no"
-
-
-@pytest.mark.gpu
-def test_a_gpu_out_of_memory_is_recorded_with_phase_and_sizes(
-    dataset_folder: Path, model_folder: Path, tmp_path: Path
-) -> None:
-    arguments = replace(
-        TINY,
-        bf16=True,
-        max_seq_length=512,
-        per_device_train_batch_size=256,
-        gpu_memory_limit_gib=0.5,
-    )
-    run = condition.run_condition(arguments, dataset_folder, model_folder, tmp_path)
-    assert run.outcome == "out_of_memory"
-    refused = run.record["out_of_memory"]
-    assert refused["phase"] == "first step"
-    assert refused["requested_MB"] > 0
-    assert refused["reserved_MB"] <= 512
 
 
 @pytest.mark.gpu

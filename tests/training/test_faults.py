@@ -2,30 +2,28 @@
 
 | fault | where it is injected |
 | --- | --- |
-| GPU out of memory at load, first step, mid-run, optimiser | test_condition (also on a GPU) |
+| GPU out of memory at load, first step, mid-run, optimiser | test_out_of_memory (also on a GPU) |
 | killed child, child that leaves without a word | test_isolated_process, test_workflow |
 | CUDA crash | test_isolated_process (on a GPU) |
 | exception in the callback, any other error in a step | test_condition, test_workflow |
 | corrupt weights, weights of another architecture or shape | here |
 | full disk while a history is written | here |
 | Hub unreachable, downloads that break off | test_hub |
-| W&B unreachable, at the start and mid-run; its process gone; missing key | test_wandb |
+| W&B unreachable, at start and mid-run; its process gone; missing key | test_wandb_unavailable |
 | missing secret in a pod | test_secrets |
 | truncated, missing or damaged history in the analysis | here, test_store, test_result_folders |
 | a result whose folder is gone | here |
 | two experiments in one folder at once, with the same sources or others | here |
+| a killed process that holds a lock, a file system without locks | test_files |
 | TMPDIR too long for a socket's address | test_isolated_process |
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,10 +36,8 @@ from support.grids import make_run
 from support.tiny import TINY
 
 import liger_kernel_finetuning as workflow
-from liger_benchmark import store
 from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.experiment.axes import ExperimentArguments
-from liger_benchmark.files import atomic_folder, lock
 from liger_benchmark.flyte import conditions, local_run
 from liger_benchmark.run import COMPLETED, FAILED, HISTORY_FILE, RECORD_FILE, Run, read_run
 from liger_benchmark.sources import fetch
@@ -297,76 +293,3 @@ def test_an_edited_source_is_fetched_into_a_folder_of_its_own(
     (second / "source.json").unlink()  # damaged: it is not what its name says
     assert fetch_dataset(str(tmp_path / "mine"), tmp_path / "dataset") == second
     assert (second / "source.json").is_file()
-
-
-def test_the_lock_is_released_by_a_process_that_is_killed(tmp_path: Path) -> None:
-    first = subprocess.Popen(
-        [sys.executable, str(SCRIPTS / "hold_lock.py"), str(tmp_path / "a")],
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-        stdout=subprocess.PIPE,
-    )
-    assert first.stdout is not None and first.stdout.readline() == b"in\n"
-    entered: list[float] = []
-
-    def enter() -> None:
-        with lock(tmp_path / "a"):
-            entered.append(time.monotonic())
-
-    waiting = threading.Thread(target=enter)
-    waiting.start()
-    time.sleep(0.3)
-    assert not entered
-    first.kill()
-    first.communicate()
-    waiting.join(10)
-    assert entered
-
-
-@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_does_not_stop_an_experiment(
-    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import fcntl
-
-    def unsupported(descriptor: int, operation: int) -> None:
-        raise OSError(code, "no locks here")
-
-    monkeypatch.setattr(fcntl, "flock", unsupported)
-    with lock(tmp_path / "a"), lock(tmp_path / "a"):
-        pass
-    # No marker file that would keep others out after this process died.
-    assert (tmp_path / ".a.lock").stat().st_size == 0
-
-
-def test_of_two_equal_runs_the_first_to_end_is_kept(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-
-    def train(number: int) -> Run:
-        return Run(TINY, COMPLETED, record={"number": number})
-
-    def overtaken(output: Path) -> Run:
-        store.run_and_keep(folder, lambda _: train(1))
-        return train(2)
-
-    assert store.run_and_keep(folder, overtaken).record == {"number": 1}
-    assert read_run(folder).record == {"number": 1}
-
-
-def test_a_folder_created_just_before_the_move_is_kept_if_allowed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from liger_benchmark import files
-
-    def taken(source: Path, target: Path) -> None:
-        Path(target).mkdir()
-        raise OSError("Directory not empty")
-
-    monkeypatch.setattr(files.os, "replace", taken)
-    with atomic_folder(tmp_path / "a", keep=lambda old, new: True):
-        pass
-    with (
-        pytest.raises(OSError, match="not empty"),
-        atomic_folder(tmp_path / "b", keep=lambda old, new: False),
-    ):
-        pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

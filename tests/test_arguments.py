@@ -10,14 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liger_benchmark.arguments import TrainingArguments
-from liger_benchmark.choices import (
-    LR_SCHEDULERS,
-    OPTIMIZERS,
-)
+from liger_benchmark.choices import LR_SCHEDULERS, OPTIMIZERS
 from liger_benchmark.experiment.axes import MAX_GRID, ExperimentArguments
-from liger_benchmark.experiment.grid import expand_grid
 from liger_benchmark.experiment.inputs_file import read_inputs_file
-from liger_benchmark.store import experiment_folder
 from liger_benchmark.validation import InvalidInput, one_line
 
 PROJECT = Path(__file__).parent.parent
@@ -258,68 +253,12 @@ def test_any_mapping_is_accepted_or_refused_in_one_line(mapping: dict[str, objec
         assert all(getattr(arguments, key) == value for key, value in mapping.items())
 
 
-def test_the_grid_is_every_combination_once_with_repeats_outermost_and_arms_innermost() -> None:
-    experiment = ExperimentArguments(use_liger=[True, False], per_device_train_batch_size=[4, 8])
-    grid = expand_grid(experiment, TrainingArguments(seed=7), n_runs=2)
-    assert [(a.run, a.per_device_train_batch_size, a.use_liger) for a in grid] == [
-        (1, 4, True),
-        (1, 4, False),
-        (1, 8, True),
-        (1, 8, False),
-        # The arms take turns at going first.
-        (2, 4, False),
-        (2, 4, True),
-        (2, 8, False),
-        (2, 8, True),
-    ]
-    assert {a.seed for a in grid} == {7}
-
-
-def test_the_grid_refuses_fewer_than_one_repeat() -> None:
-    with pytest.raises(InvalidInput, match="n_runs: 0"):
-        expand_grid(ExperimentArguments(), TrainingArguments(), n_runs=0)
-
-
-@pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "a/b/c", "evil\\name", "name with spaces", "ünï/cödé", "x" * 300]
-)
-def test_a_conditions_folder_name_cannot_lead_to_another_folder(name: str) -> None:
-    slug = TrainingArguments(model_name=name).slug
-    assert "/" not in slug and "\\" not in slug and ".." not in slug
-    assert slug.isascii() and not slug.startswith(".") and len(slug) < 200
-
-
 def test_optimizers_and_schedulers_are_names_that_transformers_knows() -> None:
     from transformers.trainer_utils import SchedulerType
     from transformers.training_args import OptimizerNames
 
     assert set(OPTIMIZERS) == {o.value for o in OptimizerNames}
     assert set(LR_SCHEDULERS) <= {s.value for s in SchedulerType}
-
-
-def test_a_condition_has_a_readable_name_and_a_slug() -> None:
-    arguments = TrainingArguments(
-        model_name="builtin:phi3-mini", use_liger=True, per_device_train_batch_size=40, run=2
-    )
-    assert arguments.condition == "phi3-mini bs=40 liger run=2"
-    assert arguments.slug == "phi3-mini-bs-40-liger-run-2"
-
-
-@pytest.mark.parametrize(
-    ("name", "slug"),
-    [
-        ("microsoft/Phi-3-mini-4k-instruct", "phi-3-mini-4k-instruct"),
-        ("builtin:phi3-mini", "phi3-mini"),
-        ("my/model-bs-8-tuned", "model-bs-8-tuned"),
-        ("日本/語", "model"),
-    ],
-)
-def test_a_models_slug_is_its_short_name_as_a_part_of_a_folder_name(
-    name: str, slug: str, tmp_path: Path
-) -> None:
-    arguments = TrainingArguments(model_name=name)
-    assert arguments.model_slug == slug
-    assert f"-{slug}-" in experiment_folder(tmp_path, [arguments]).name
 
 
 def test_an_input_error_knows_its_problem() -> None:

@@ -21,11 +21,7 @@ from support.made_up_faults import (
 )
 from support.tables import row
 
-from liger_benchmark.analysis.claims import (
-    INCOMPLETE,
-    NOT_REPRODUCED,
-    claim_of,
-)
+from liger_benchmark.analysis.claims import INCOMPLETE, NOT_REPRODUCED, claim_of
 from liger_benchmark.analysis.tables import analyse
 from liger_benchmark.report.page import render_page
 from liger_benchmark.run import OUT_OF_MEMORY, Run

@@ -9,13 +9,7 @@ from typing import Any
 import pytest
 import wandb
 from flytekit.types.directory import FlyteDirectory
-from support.tracked import (
-    ROWS,
-    TRACKED,
-    OnlineRun,
-    Outcome,
-    completes,
-)
+from support.tracked import ROWS, TRACKED, OnlineRun, Outcome, completes
 
 import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments

@@ -26,7 +26,7 @@ from flytekit.core.type_engine import TypeEngine
 from flytekit.models.literals import Literal
 from support.containers import Cluster, min_successes
 from support.control_plane import UNION_REGISTRY, WORKFLOW, ControlPlane
-from support.literals import Literals, attribute
+from support.literals import Literals, attribute, unpacked
 from support.projects import copy_project
 
 import liger_kernel_finetuning as workflow
@@ -120,14 +120,7 @@ def second(first: Execution, tmp_path_factory: pytest.TempPathFactory) -> Execut
 def grid(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingArguments]:
     path = tmp_path_factory.mktemp("grid") / "inputs.yaml"
     path.write_text(INPUTS)
-    inputs = read_inputs_file(path)
-    return inputs.grid
-
-
-def unpacked(literal: literals_pb2.Literal) -> dict[str, Any] | None:
-    if literal.scalar.HasField("none_type"):
-        return None
-    return dict(msgpack.unpackb(literal.scalar.binary.value))
+    return read_inputs_file(path).grid
 
 
 def test_the_page_is_a_file_to_download_and_pass_on(first: Execution) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-import msgpack
 import pytest
 import yaml
 from flyteidl.core import tasks_pb2
 from support.control_plane import UNION_REGISTRY, WORKFLOW, ControlPlane
+from support.literals import unpacked
 from support.projects import PACKAGE, copy_project, needed_modules
 
 from liger_benchmark.arguments import TrainingArguments
@@ -295,9 +294,3 @@ def test_a_mistake_in_the_inputs_file_ends_the_command_before_anything_is_sent(
         assert "training_args.dataset: unknown key" in child.stdout
         assert plane.tasks == {}
         assert list(plane.store.rglob("*.tar.gz")) == []
-
-
-def unpacked(literal: Any) -> Any:
-    """A dataclass as it travels."""
-    assert literal.scalar.binary.tag == "msgpack"
-    return msgpack.unpackb(literal.scalar.binary.value)

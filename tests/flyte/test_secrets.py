@@ -7,24 +7,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 import wandb
 from flytekit import Secret
-from flytekit.core.context_manager import ExecutionState, FlyteContextManager
-from flytekit.models.core.identifier import WorkflowExecutionIdentifier
 from flytekit.types.directory import FlyteDirectory
 from support import fake_hub
+from support.pods import pod
 from support.tiny import TINY
 
 import liger_kernel_finetuning as workflow
-from liger_benchmark.flyte import conditions, credentials, pod_limits, wandb_task
+from liger_benchmark.flyte import conditions, credentials, wandb_task
 from liger_benchmark.flyte.credentials import MissingSecret
 from liger_benchmark.run import COMPLETED, Run
 
@@ -83,25 +80,6 @@ def test_the_hubs_token_is_asked_for_if_named_at_registration() -> None:
     assert tasks["download_dataset"]["secrets"] == ["hf_token"]
     assert tasks["download_model"]["secrets"] == ["hf_token"]
     assert tasks["train_model"]["secrets"] == ["wandb_api_key"]
-
-
-@contextmanager
-def pod(working_directory: Path) -> Iterator[None]:
-    """Flyte's context as a task has it in its pod, which has no limits and no GPU."""
-    context = FlyteContextManager.current_context()
-    assert context.user_space_params is not None
-    parameters = context.user_space_params.new_builder()
-    parameters.execution_id = WorkflowExecutionIdentifier("flytesnacks", "development", "a1b2c3")
-    parameters.working_dir = str(working_directory)
-    state = context.new_execution_state().with_params(
-        mode=ExecutionState.Mode.TASK_EXECUTION, user_space_params=parameters.build()
-    )
-    with (
-        patch.object(pod_limits, "CGROUPS", working_directory / "cgroups"),
-        patch.dict(os.environ, {"CUDA_VISIBLE_DEVICES": ""}),
-        FlyteContextManager.with_context(context.with_execution_state(state)),
-    ):
-        yield
 
 
 @pytest.mark.parametrize(
@@ -231,13 +209,13 @@ def test_a_pod_without_the_wandb_key_says_so_before_it_trains(
 LEAKY_RUN = """
 import dataclasses, sys, traceback
 from pathlib import Path
-sys.path[:0] = [{project!r}, {tests!r}, {tests!r} + "/flyte"]
+sys.path[:0] = [{project!r}, {tests!r}]
 import huggingface_hub.constants  # before conftest, which takes every test offline
 assert not huggingface_hub.constants.HF_HUB_OFFLINE
 from flytekit.types.directory import FlyteDirectory
 import liger_kernel_finetuning as w
 from support.tiny import TINY
-from test_secrets import pod
+from support.pods import pod
 here = Path.cwd()
 with pod(here / "work"):
     dataset = w.download_dataset.task_function("builtin:instructions")

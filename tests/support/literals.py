@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgpack
 from flyteidl.core import literals_pb2, tasks_pb2
@@ -74,3 +74,11 @@ def attribute(
             return literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=primitive))
     binary = literals_pb2.Binary(value=msgpack.packb(value), tag="msgpack")
     return literals_pb2.Literal(scalar=literals_pb2.Scalar(binary=binary))
+
+
+def unpacked(literal: literals_pb2.Literal) -> Any:
+    """A dataclass as it travels, as a mapping; None if there is none."""
+    if literal.scalar.HasField("none_type"):
+        return None
+    assert literal.scalar.binary.tag == "msgpack"
+    return msgpack.unpackb(literal.scalar.binary.value)

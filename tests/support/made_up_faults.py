@@ -6,10 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 
-from liger_benchmark.analysis.claims import (
-    EXCEEDED,
-    REPRODUCED,
-)
+from liger_benchmark.analysis.claims import EXCEEDED, REPRODUCED
 from liger_benchmark.analysis.tables import Analysis
 from liger_benchmark.choices import BATCH_SIZE
 from liger_benchmark.run import FAILED, Run

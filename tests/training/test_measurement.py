@@ -1,4 +1,4 @@
-"""Time, tokens, memory and energy of steps, against values computed by hand."""
+"""Time, tokens and memory of steps, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -9,77 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.steps import Clock, Driver, FakeDevice, column, run_steps
 
 from liger_benchmark.training.device import CpuDevice
 from liger_benchmark.training.measurement import EfficiencyCallback
-
-
-class FakeDevice:
-    """Records its calls, and returns the given peaks and joules one after the other."""
-
-    def __init__(
-        self, peaks: list[tuple[float, float]], joules: list[float | None] | None = None
-    ) -> None:
-        self.peaks = iter(peaks)
-        self.joules = None if joules is None else iter(joules)
-        self.calls: list[str] = []
-
-    def synchronize(self) -> None:
-        self.calls.append("synchronize")
-
-    def reset_peak_memory(self) -> None:
-        self.calls.append("reset")
-
-    def peak_memory(self) -> dict[str, float]:
-        self.calls.append("read")
-        allocated, reserved = next(self.peaks)
-        return {"memory_allocated_MB": allocated, "memory_reserved_MB": reserved}
-
-    def energy_joules(self) -> float | None:
-        return None if self.joules is None else next(self.joules)
-
-    def sample_clock(self) -> None:
-        self.calls.append("sample")
-
-
-class Clock:
-    """A clock that stands still unless it is moved."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def run_steps(
-    seconds: list[float],
-    micro_batches: list[list[int]],
-    *,
-    n_warmup_steps: int,
-    peaks: list[tuple[float, float]] | None = None,
-    first_step: int = 0,
-    joules: list[float | None] | None = None,
-) -> EfficiencyCallback:
-    """Drive the callback as the trainer does: one begin and one end an optimisation step."""
-    clock = Clock()
-    device = FakeDevice(peaks or [(1.0, 2.0)] * len(seconds), joules)
-    callback = EfficiencyCallback(n_warmup_steps, device, clock=clock)
-    state = SimpleNamespace(global_step=first_step)
-    for duration, batches in zip(seconds, micro_batches, strict=True):
-        clock.now += 1000.0  # loading the batch: not a part of the step
-        callback.on_step_begin(None, state, None)
-        for n_tokens in batches:
-            callback.count_tokens(n_tokens)
-        clock.now += duration
-        callback.on_pre_optimizer_step(None, state, None)
-        state.global_step += 1
-        callback.on_step_end(None, state, None)
-        callback.on_log(None, state, None, logs={"loss": 1.0, "learning_rate": 0.1})
-    return callback
-
-
-def column(callback: EfficiencyCallback, name: str) -> list[Any]:
-    return [row[name] for row in callback.history]
 
 
 def test_exactly_the_warmup_steps_are_left_out_and_averages_are_totals_over_seconds() -> None:
@@ -194,75 +127,6 @@ def test_the_stage_follows_the_phases_of_a_step() -> None:
     assert callback.stage == "step"
 
 
-class Driver:
-    """Drives a callback as the trainer does, with a clock that is moved by hand."""
-
-    def __init__(self, n_warmup_steps: int) -> None:
-        self.clock = Clock()
-        self.compiled = 0
-        self.state = SimpleNamespace(global_step=0)
-        self.callback = EfficiencyCallback(
-            n_warmup_steps,
-            FakeDevice([(1.0, 2.0)] * 99),
-            clock=self.clock,
-            compilations=lambda: self.compiled,
-        )
-
-    def wait(self, seconds: float) -> None:
-        self.clock.now += seconds
-
-    def step(
-        self, seconds: float, tokens: int, real_tokens: int = 0, compiles: int = 0, pause: float = 0
-    ) -> dict[str, Any]:
-        """One step; `pause` seconds of checks lie in the middle of it."""
-        self.callback.announce_real_tokens(real_tokens)
-        self.callback.on_step_begin(None, self.state, None)
-        self.callback.count_tokens(tokens)
-        self.wait(seconds / 2)
-        if pause:
-            with self.callback.paused("checks"):
-                self.wait(pause)
-        self.wait(seconds / 2)
-        self.compiled += compiles
-        self.state.global_step += 1
-        self.callback.on_step_end(None, self.state, None)
-        return self.callback.history[-1]
-
-
-def test_the_loops_speed_counts_the_time_between_measured_steps_and_not_the_warmup() -> None:
-    drive = Driver(n_warmup_steps=1)
-    drive.wait(1000.0)
-    assert drive.step(50.0, 100)["avg_loop_tokens_per_second"] is None
-    drive.wait(1.0)  # loading the first measured batch
-    assert drive.step(4.0, 100)["avg_loop_tokens_per_second"] == 100 / 5
-    drive.wait(3.0)
-    row = drive.step(2.0, 100)
-    assert row["avg_loop_tokens_per_second"] == 200 / 10
-    assert row["avg_tokens_per_second"] == 200 / 6
-
-
-def test_an_evaluation_between_two_steps_is_not_in_the_loops_time() -> None:
-    drive = Driver(n_warmup_steps=1)
-    drive.step(1.0, 100)
-    with drive.callback.interrupted("evaluation"):
-        drive.wait(500.0)
-    drive.wait(1.0)
-    drive.step(4.0, 100)
-    with drive.callback.interrupted("checkpoint"):
-        drive.wait(500.0)
-    assert drive.step(5.0, 100)["avg_loop_tokens_per_second"] == 200 / 10
-
-
-@pytest.mark.parametrize("n_warmup_steps", [0, 1])
-def test_paused_time_is_in_no_step_and_not_in_the_loop(n_warmup_steps: int) -> None:
-    drive = Driver(n_warmup_steps)
-    assert drive.step(2.0, 100, pause=30.0)["step_seconds"] == 2.0
-    row = drive.step(2.0, 100, pause=20.0)
-    assert row["step_seconds"] == 2.0
-    assert row["avg_loop_tokens_per_second"] == row["avg_tokens_per_second"] == 50.0
-    assert drive.callback.paused_seconds == {"checks": 50.0}
-
-
 def test_real_tokens_are_those_that_were_announced_for_the_step() -> None:
     drive = Driver(n_warmup_steps=1)
     assert drive.step(1.0, 100, real_tokens=90)["avg_real_tokens_per_second"] is None
@@ -322,51 +186,6 @@ def test_averages_lie_between_the_extremes_totals_never_fall_and_tokens_add_up(
         highest = row["total_peak_memory_reserved_MB"]
 
 
-def test_energy_is_what_the_counter_grew_by_and_its_average_leaves_out_the_warmup() -> None:
-    callback = run_steps(
-        [1.0, 1.0, 1.0],
-        [[100], [100], [50]],
-        n_warmup_steps=1,
-        joules=[1000.0, 1500.0, 1600.0, 1650.0],
-    )
-    assert column(callback, "step_energy_J") == [500.0, 100.0, 50.0]
-    assert column(callback, "avg_energy_J_per_token") == [None, 1.0, 1.0]
-
-
-class Meter(FakeDevice):
-    """A GPU whose counter is moved by hand."""
-
-    counted = 1000.0
-
-    def energy_joules(self) -> float | None:
-        return self.counted
-
-
-@pytest.mark.parametrize("n_warmup_steps", [0, 1])
-def test_energy_spent_in_pauses_and_evaluations_is_in_no_step(n_warmup_steps: int) -> None:
-    meter = Meter([(1.0, 2.0)] * 9)
-    drive = Driver(n_warmup_steps)
-    drive.callback.device = meter
-
-    def step(joules: float, checks: float) -> None:
-        drive.callback.on_step_begin(None, drive.state, None)
-        with drive.callback.paused("checks"):
-            meter.counted += checks
-        drive.callback.count_tokens(100)
-        meter.counted += joules
-        drive.wait(1.0)
-        drive.callback.on_step_end(None, drive.state, None)
-
-    step(300.0, checks=5000.0)
-    for stage in ("evaluation", "checkpoint"):
-        with drive.callback.interrupted(stage):
-            meter.counted += 7000.0
-    meter.counted += 20.0  # between the steps: a part of the average
-    step(280.0, checks=0.0)
-    assert column(drive.callback, "step_energy_J") == [300.0, 300.0]
-    assert column(drive.callback, "avg_energy_J_per_token")[1] == 3.0
-
-
 class Allocator(FakeDevice):
     """A GPU whose allocator's peak is moved by hand."""
 
@@ -392,18 +211,3 @@ def test_without_warmup_a_rehearsals_peaks_enter_no_total() -> None:
     callback.on_step_end(None, SimpleNamespace(global_step=1), None)
     assert callback.history[0]["step_peak_memory_allocated_MB"] == 50.0
     assert callback.history[0]["total_peak_memory_reserved_MB"] == 50.0
-
-
-def test_the_benchmarks_own_work_between_two_steps_is_not_in_the_loops_time() -> None:
-    drive = Driver(n_warmup_steps=1)
-    drive.step(1.0, 100)
-    with drive.callback.left_out():
-        drive.wait(500.0)
-    drive.wait(1.0)
-    assert drive.step(4.0, 100)["avg_loop_tokens_per_second"] == 100 / 5
-
-
-def test_without_an_energy_counter_there_are_no_energy_columns() -> None:
-    for joules in (None, [None, None, None]):
-        callback = run_steps([1.0, 1.0], [[100], [100]], n_warmup_steps=1, joules=joules)
-        assert not {"step_energy_J", "avg_energy_J_per_token"} & set(callback.history[0])

@@ -37,6 +37,7 @@ NO_AXIS = {
     "columns": "an experiment is about one dataset; run the command once for each",
     "report_to": "it changes nothing about a run",
     "require_idle_gpu": "it changes nothing about a run",
+    "parallel_conditions": "it is about the whole grid; set it in training_args",
     "run": "n_runs counts the runs",
     "arm_name": "arms are named by their axes",
 }

@@ -181,6 +181,7 @@ _WINDOWS = """
   .lb .dense th, .lb .dense td { padding-right: 5px; }
   .lb.deck .dense { font-size: 11.5px; }
   .lb.deck .dense th, .lb.deck .dense td { padding-right: 3px; }
+  .lb.deck .dense .text small { min-width: 9em; }
 }
 @media screen and (max-width: 600px) {
   .lb { padding: 12px 14px 32px; }

@@ -129,7 +129,7 @@ def varying(build: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Conditions that train nothing, of which every one has other rows; which ones were trained."""
     trained: list[str] = []
 
-    def run_condition(arguments: TrainingArguments, *folders: Path, on_row: Any) -> Run:
+    def run_condition(arguments: TrainingArguments, *folders: Path, **_: Any) -> Run:
         trained.append(arguments.condition)
         run = make_run(arguments.arm, arguments.per_device_train_batch_size, arguments.run, steps=3)
         run.record["dataset"]["checksum"] = str(len(trained))

@@ -160,7 +160,7 @@ def train_in_a_pod(
     dataset_folder: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Train:
     monkeypatch.setattr(
-        conditions, "run_condition", lambda arguments, *_, on_row: Run(arguments, COMPLETED)
+        conditions, "run_condition", lambda arguments, *_, **__: Run(arguments, COMPLETED)
     )
     monkeypatch.setattr(conditions, "describe", lambda _: "done")
 

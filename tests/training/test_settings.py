@@ -71,7 +71,7 @@ HELD_BY = {
     "report_to": "flyte/test_wandb.py",
     "n_warmup_steps": "training/test_measurement.py",
     "n_gpus": "training/test_group_condition.py",
-    "parallel_conditions": "flyte/test_side_by_side.py",
+    "parallel_conditions": "flyte/test_parallel_conditions.py",
     "gpu_memory_limit_gib": "training/test_device.py",
     "require_idle_gpu": "training/test_device.py",
     "environment": "training/test_other_environment.py",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.cgroups import GIB, VERSIONS, write_limits
 from support.containers import Cluster, PodFailed
-from support.control_plane import WORKFLOW, ControlPlane
-from support.projects import copy_project
+from support.control_plane import ControlPlane
+from support.submitted import submitted
 
 INPUTS = """
 experiment_args: {use_liger: [false], per_device_train_batch_size: [1, 2]}
@@ -28,14 +28,7 @@ n_runs: 1
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     folder = tmp_path_factory.mktemp("pod-faults")
-    copy_project(folder / "project")
-    (folder / "inputs.yaml").write_text(INPUTS)
-    with ControlPlane(folder / "plane") as plane:
-        child = plane.run(
-            "union", folder, f"project/{WORKFLOW}.py", "benchmarking_experiment",
-            "--inputs-file", "inputs.yaml",
-        )  # fmt: skip
-        assert child.returncode == 0, child.stdout
+    with submitted(folder, INPUTS) as plane:
         yield plane
 
 

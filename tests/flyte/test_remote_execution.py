@@ -27,7 +27,7 @@ from flytekit.models.literals import Literal
 from support.containers import Cluster, min_successes
 from support.control_plane import UNION_REGISTRY, WORKFLOW, ControlPlane
 from support.literals import Literals, attribute, unpacked
-from support.projects import copy_project
+from support.submitted import submitted
 
 import liger_kernel_finetuning as workflow
 from liger_benchmark.arguments import TrainingArguments
@@ -81,16 +81,8 @@ class Execution:
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    # Typed outside of the project: no path of this side may mean anything in a container.
     folder = tmp_path_factory.mktemp("execution")
-    copy_project(folder / "project")
-    (folder / "tiny_inputs.yaml").write_text(INPUTS)
-    with ControlPlane(folder / "plane") as plane:
-        child = plane.run(
-            "union", folder, f"project/{WORKFLOW}.py", "benchmarking_experiment",
-            "--inputs-file", "tiny_inputs.yaml",
-        )  # fmt: skip
-        assert child.returncode == 0, child.stdout
+    with submitted(folder, INPUTS) as plane:
         yield plane
 
 

@@ -12,8 +12,7 @@ import msgpack
 import pytest
 from flyteidl.core import tasks_pb2
 from support.containers import Cluster
-from support.control_plane import ControlPlane
-from support.projects import copy_project
+from support.submitted import submitted
 from support.tiny import TINY
 
 import liger_kernel_finetuning as workflow
@@ -24,7 +23,6 @@ from liger_benchmark.flyte import local_run, pod_memory, settings
 from liger_benchmark.flyte.group_size import conditions_at_once
 from liger_benchmark.validation import InvalidInput
 
-WORKFLOW = "liger_kernel_finetuning"
 INPUTS = """\
 experiment_args: {use_liger: [false], per_device_train_batch_size: [1], sharding: [ddp, fsdp2]}
 training_args:
@@ -43,14 +41,7 @@ n_runs: 1
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, list[dict[str, Any]]]]:
     """The experiment in containers, and its results."""
     folder = tmp_path_factory.mktemp("execution")
-    copy_project(folder / "project")
-    (folder / "inputs.yaml").write_text(INPUTS)
-    with ControlPlane(folder / "plane") as plane:
-        child = plane.run(
-            "union", folder, f"project/{WORKFLOW}.py", "benchmarking_experiment",
-            "--inputs-file", "inputs.yaml",
-        )  # fmt: skip
-        assert child.returncode == 0, child.stdout
+    with submitted(folder, INPUTS) as plane:
         cluster = Cluster(plane, folder / "cluster")
         outputs = cluster.run(plane.executions[0])
         literals = outputs["o0"].collection.literals

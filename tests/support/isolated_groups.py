@@ -6,10 +6,8 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from liger_benchmark.arguments import TrainingArguments
 from liger_benchmark.training import condition, group_condition, process_group, ranks, trainer
 
 Send = Callable[[Any], None]
@@ -75,17 +73,9 @@ def sleep_in_all_ranks(send: Send) -> None:
     time.sleep(600)
 
 
-def train_with_memory_short_in_rank_1(
-    send: Send,
-    arguments: TrainingArguments,
-    dataset_folder: Path,
-    model_folder: Path,
-    output_folder: Path,
-) -> dict[str, Any]:
+def train_with_memory_short_in_rank_1(send: Send, *args: Any) -> dict[str, Any]:
     """Train in a group in which rank 1's second step finds no memory."""
-    return group_condition.train_group(
-        send, _short_of_memory, arguments, dataset_folder, model_folder, output_folder
-    )
+    return group_condition.train_group(send, _short_of_memory, *args)
 
 
 def _short_of_memory(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -105,17 +95,9 @@ def _short_of_memory(*args: Any, **kwargs: Any) -> dict[str, Any]:
     return condition.train(*args, **kwargs)
 
 
-def train_with_an_evaluation_that_fails(
-    send: Send,
-    arguments: TrainingArguments,
-    dataset_folder: Path,
-    model_folder: Path,
-    output_folder: Path,
-) -> dict[str, Any]:
+def train_with_an_evaluation_that_fails(send: Send, *args: Any) -> dict[str, Any]:
     """Train in a group whose rank 1 cannot evaluate after the last step, while rank 0 waits."""
-    return group_condition.train_group(
-        send, _evaluating_in_rank_0, arguments, dataset_folder, model_folder, output_folder
-    )
+    return group_condition.train_group(send, _evaluating_in_rank_0, *args)
 
 
 def _evaluating_in_rank_0(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -131,17 +113,9 @@ def _evaluating_in_rank_0(*args: Any, **kwargs: Any) -> dict[str, Any]:
     return condition.train(*args, **kwargs)
 
 
-def train_with_weights_on_the_host(
-    send: Send,
-    arguments: TrainingArguments,
-    dataset_folder: Path,
-    model_folder: Path,
-    output_folder: Path,
-) -> dict[str, Any]:
+def train_with_weights_on_the_host(send: Send, *args: Any) -> dict[str, Any]:
     """Train in a group whose rank 0 alone has all weights."""
-    return group_condition.train_group(
-        send, _on_the_host, arguments, dataset_folder, model_folder, output_folder
-    )
+    return group_condition.train_group(send, _on_the_host, *args)
 
 
 def _on_the_host(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -150,17 +124,9 @@ def _on_the_host(*args: Any, **kwargs: Any) -> dict[str, Any]:
     return condition.train(*args, **kwargs)
 
 
-def train_with_a_rehearsal(
-    send: Send,
-    arguments: TrainingArguments,
-    dataset_folder: Path,
-    model_folder: Path,
-    output_folder: Path,
-) -> dict[str, Any]:
+def train_with_a_rehearsal(send: Send, *args: Any) -> dict[str, Any]:
     """Train in a group that rehearses its first step, as on a GPU."""
-    return group_condition.train_group(
-        send, _rehearsing, arguments, dataset_folder, model_folder, output_folder
-    )
+    return group_condition.train_group(send, _rehearsing, *args)
 
 
 def _rehearsing(*args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -34,8 +34,7 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
 from support.chroot_image import CERTIFICATES, Image, instructions, running  # noqa: E402
 from support.containers import STORE_PROTOCOL, Cluster  # noqa: E402
-from support.control_plane import WORKFLOW, ControlPlane  # noqa: E402
-from support.projects import copy_project  # noqa: E402
+from support.submitted import submitted  # noqa: E402
 
 DEBIAN = "bookworm"
 INPUTS = """
@@ -174,14 +173,7 @@ def run_smoke_condition(image: Image, folder: Path) -> None:
     """Register an experiment of one condition and run all of its containers in the image."""
     shutil.rmtree(folder, ignore_errors=True)
     os.umask(0)  # the image's user is another one
-    copy_project(folder / "project")
-    (folder / "inputs.yaml").write_text(INPUTS)
-    with ControlPlane(folder / "plane") as plane:
-        child = plane.run(
-            "union", folder, f"project/{WORKFLOW}.py", "benchmarking_experiment",
-            "--inputs-file", "inputs.yaml",
-        )  # fmt: skip
-        print(child.stdout)
+    with submitted(folder, INPUTS) as plane:
         cluster = ClusterInImage(plane, folder / "cluster")
         cluster.image = image
         with contextlib.ExitStack() as stack:
